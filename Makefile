@@ -1,0 +1,38 @@
+# `make demo` and `make test` need nothing but Python 3.11 or newer with pip.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: demo test quick lint types benchmark clean
+
+demo: $(STAMP)  ## install, and run the main job
+	$(BIN)/python -m overlaps
+
+test: lint types  ## everything that has to hold: lint, types, all tests
+	$(BIN)/python -m pytest
+
+quick: $(STAMP)  ## the quick tests alone
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(STAMP)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/basedpyright
+
+benchmark: $(STAMP)
+	$(BIN)/python benchmarks/linear_learning.py
+
+clean:
+	rm -rf .venv
+
+# Debian's Python has no ensurepip, and its pip refuses to install outside of an environment: make a bare one there, and let
+# the system's pip fill it.
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
+		{ rm -rf .venv; $(PYTHON) -m venv --without-pip .venv; }
+	if $(BIN)/python -m pip --version >/dev/null 2>&1; \
+		then $(BIN)/python -m pip install --quiet -e '.[test]'; \
+		else $(PYTHON) -m pip --python $(BIN)/python install --quiet -e '.[test]'; fi
+	touch $(STAMP)

@@ -1,0 +1,26 @@
+"""Low-dimensional theory of how low-rank recurrent networks learn: overlap matrices, exact learning flows, simulations."""
+
+from importlib.metadata import version as _version
+
+from overlaps import (
+    plots as plots,
+    tasks as tasks,
+)
+from overlaps._connectivity import (
+    Network as Network,
+    Overlaps as Overlaps,
+)
+from overlaps._rnn import (
+    RNN as RNN,
+)
+from overlaps.learning import (
+    DivergenceError as DivergenceError,
+    GradientDescent as GradientDescent,
+    GradientFlow as GradientFlow,
+    final_state as final_state,
+    initial_state as initial_state,
+    learn as learn,
+    rerun as rerun,
+)
+
+__version__ = _version("overlaps")

@@ -1,0 +1,89 @@
+"""Argument checks: one form of error, and the few conditions that recur."""
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from overlaps._typing import AnyArray
+
+
+def argument_error(name: str, must: str, came: str, mend: str = "") -> ValueError:
+    """The library's one error form; the caller raises what this returns."""
+    return ValueError(f"Argument `{name}` must {must}, but {came}. {mend}".rstrip())
+
+
+def is_traced(*trees: Any) -> bool:
+    """Whether any leaf belongs to a surrounding jit, vmap or grad, so that values cannot be read."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+
+
+def numpy_for(*trees: Any) -> Any:
+    """jax.numpy for traced arrays, NumPy for concrete ones: float64 whatever the JAX flag, and nothing to compile."""
+    return jnp if is_traced(trees) else np
+
+
+def number(name: str, value: Any, *, above: float | None = None, least: float | None = None) -> float:
+    """`value` as a finite float that is greater than `above` or at least `least`."""
+    if above is not None:
+        requirement = f"be a number greater than {above:g}"
+    elif least is not None:
+        requirement = f"be a number of at least {least:g}"
+    else:
+        requirement = "be a finite number"
+    try:
+        result = float(value)
+    except (TypeError, ValueError):
+        raise argument_error(name, requirement, f"{value!r} came") from None
+    too_small = (above is not None and result <= above) or (least is not None and result < least)
+    if not math.isfinite(result) or too_small:
+        raise argument_error(name, requirement, f"{result!r} came")
+    return result
+
+
+def parameter(name: str, value: Any, *, above: float | None = None, least: float | None = None) -> Float[AnyArray, ""]:
+    """A number that may be traced: checked when its value can be read, a float64 scalar array then."""
+    if is_traced(value):
+        return value
+    return np.asarray(number(name, value, above=above, least=least))
+
+
+def count(name: str, value: Any, *, least: int = 1) -> int:
+    """`value` as an int of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise argument_error(name, f"be a whole number of at least {least}", f"{value!r} came")
+    return int(value)
+
+
+def choice(name: str, value: Any, known: Collection[str]) -> Any:
+    """`value`, which must be one of the names in `known`."""
+    if value not in known:
+        listed = ", ".join(repr(each) for each in known)
+        raise argument_error(name, f"be one of {listed}", f"{value!r} came")
+    return value
+
+
+def real_array(name: str, value: Any, *, ndim: int | None = None) -> Any:
+    """`value` as a finite real array: traced arrays pass, integers and lists become float64."""
+    if is_traced(value):
+        array = value
+    else:
+        try:
+            array = np.asarray(value)
+        except ValueError:
+            raise argument_error(name, "be a rectangular array", "rows of different lengths came") from None
+        if not np.issubdtype(array.dtype, np.floating):
+            if array.dtype.kind not in "iub":
+                raise argument_error(name, "be a real array", f"an array of type {array.dtype} came")
+            array = array.astype(float)
+        bad = int(np.sum(~np.isfinite(array)))
+        if bad:
+            raise argument_error(name, "be finite", f"{bad} of its {array.size} entries are NaN or infinite")
+    if ndim is not None and array.ndim != ndim:
+        raise argument_error(name, f"have {ndim} dimensions", f"its shape is {array.shape}")
+    return array

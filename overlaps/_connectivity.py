@@ -1,0 +1,284 @@
+"""Connectivity at two resolutions: the overlap matrix, and the vectors of a network of N neurons."""
+
+import abc
+from typing import Any, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from overlaps._checks import argument_error, count, is_traced, number, numpy_for, real_array
+from overlaps._gram import checked_gram, square_root
+from overlaps._layout import Layout
+from overlaps._precision import in_float64, random_key
+from overlaps._typing import AnyArray
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What decides which overlaps are visible: an `RNN`."""
+
+    def visible(self, layout: Layout) -> tuple[bool, ...]: ...
+
+
+class State(eqx.Module):
+    """Connectivity that can be trained: anything with a factor F whose overlap matrix is G = F^T F.
+
+    The loss gradient with respect to the rows of F is what every learning rule acts on, so that one implementation of
+    a rule serves all resolutions (docs/theory.md, "The minimal network").
+    """
+
+    @property
+    @abc.abstractmethod
+    def layout(self) -> Layout:
+        """Order and names of the connectivity vectors."""
+
+    @property
+    @abc.abstractmethod
+    def factor(self) -> Float[AnyArray, "*batch rows D"]:
+        """A matrix F with F^T F = G, one row per neuron."""
+
+    @abc.abstractmethod
+    def with_factor(self, factor: Float[AnyArray, "*batch rows D"]) -> "State":
+        """The state that has this factor."""
+
+    @abc.abstractmethod
+    def overlaps(self) -> "Overlaps":
+        """The overlap matrix of this state."""
+
+
+class Overlaps(State):
+    """The overlap matrix G = P^T P / N of the connectivity vectors P = [m u v z] of a rank-R network ([GB26]).
+
+    A network of N neurons with tau dh/dt = -h + u v^T phi(h) / N + m x and y = z^T phi(h) / N has input vectors m (N, I),
+    recurrent vectors u, v (N, R) and readout vectors z (N, O). Overlaps are pure numbers and do not depend on N.
+
+    `gram`: array-like of shape (D, D) with D = I + 2R + O, in the order [m.. u.. v.. z..], symmetric and positive
+    semi-definite. Raises ValueError if it is not, or has the wrong shape.
+
+    >>> net = Overlaps([[1, .2, 0, 0], [.2, 1, 0, 0], [0, 0, 1, .5], [0, 0, .5, 1]])
+    >>> net["zv"].tolist()
+    [[0.5]]
+    """
+
+    gram: Float[AnyArray, "*batch D D"]
+    inputs: int = eqx.field(static=True)
+    rank: int = eqx.field(static=True)
+    outputs: int = eqx.field(static=True)
+
+    def __init__(self, gram: Any, inputs: int = 1, rank: int = 1, outputs: int = 1):
+        layout = Layout.checked(inputs, rank, outputs)
+        self.inputs, self.rank, self.outputs = layout
+        self.gram = checked_gram(gram, layout)
+
+    @classmethod
+    def from_vectors(cls, m: Any, u: Any, v: Any, z: Any) -> "Overlaps":
+        """The overlaps of given vectors: m (N, I), u and v (N, R), z (N, O), or 1-D arrays for a single vector."""
+        return Network(m, u, v, z).overlaps()
+
+    @classmethod
+    @in_float64
+    def random(
+        cls, key: Any, rank: int = 1, inputs: int = 1, outputs: int = 1, scale: float = 1.0, n: int | None = 500
+    ) -> "Overlaps":
+        """Overlaps of vectors with independent N(0, scale^2) entries for `n` neurons.
+
+        `key`: a jax.random key or an integer seed. `n=None` gives the large-n limit scale^2 times the identity. Raises
+        ValueError for a non-positive scale or sizes below 1.
+        """
+        layout = Layout.checked(inputs, rank, outputs)
+        scale = number("scale", scale, above=0.0)
+        if n is None:
+            gram = np.eye(layout.size)
+        else:
+            vectors = _normal(key, count("n", n), layout.size)
+            gram = vectors.T @ vectors / n
+        return cls(scale**2 * gram, *layout)
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.inputs, self.rank, self.outputs)
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the D vectors in order: "m" for a single one, "m1", "m2", ... for several."""
+        return list(self.layout.labels)
+
+    @property
+    def factor(self) -> Float[AnyArray, "*batch D D"]:
+        """The symmetric square root of the overlap matrix: the vectors of its minimal network of D neurons."""
+        return square_root(self.gram)
+
+    def with_factor(self, factor: Float[AnyArray, "*batch rows D"]) -> "Overlaps":
+        return eqx.tree_at(lambda state: state.gram, self, factor.swapaxes(-1, -2) @ factor)
+
+    def overlaps(self) -> "Overlaps":
+        return self
+
+    def __getitem__(self, name: str) -> Any:
+        """A block such as "zu" of shape (O, R), in either letter order, or a single overlap such as "zu1"."""
+        block = self.layout.block(name)
+        if block is not None:
+            return self.gram[..., block[0], block[1]]
+        row, column = self.layout.entry(name)
+        return _scalar(self.gram[..., row, column])
+
+    def visible(self, rnn: Model) -> dict[str, Any]:
+        """The overlaps that fix the activity, output and loss of this network under `rnn`, by label."""
+        return self._select(rnn.visible(self.layout))
+
+    def invisible(self, rnn: Model) -> dict[str, Any]:
+        """The overlaps that change nothing now but steer learning under `rnn`, by label."""
+        return self._select(tuple(not seen for seen in rnn.visible(self.layout)))
+
+    def _select(self, chosen: tuple[bool, ...]) -> dict[str, Any]:
+        return {
+            pair.label: _scalar(self.gram[..., pair.row, pair.column])
+            for pair, taken in zip(self.layout.pairs, chosen, strict=True)
+            if taken
+        }
+
+    def replace(self, **overlaps: Any) -> "Overlaps":
+        """The same network with some overlaps set, as in `net.replace(uu=2.0, mu=0.8)`.
+
+        Names are blocks, with values of the block's shape (a number for a 1 x 1 block), or single overlaps ("u1u2").
+        Raises KeyError for an unknown name, ValueError for a wrong shape or where the result is not positive
+        semi-definite.
+        """
+        traced = is_traced(self.gram, overlaps)
+        gram: Any = jnp.asarray(self.gram) if traced else np.array(self.gram)
+        names = ", ".join(overlaps)
+        for name, value in overlaps.items():
+            left, right = self.layout.block(name) or self.layout.entry(name)
+            shape = np.broadcast_to(0.0, gram.shape[-2:])[left, right].shape
+            value = real_array(name, value)
+            if value.size == 1 and np.prod(shape) == 1:
+                value = value.reshape(shape)
+            if value.shape != shape:
+                raise argument_error(name, f"have shape {shape}", f"its shape is {value.shape}")
+            if name[0] == name[-1] and shape and not traced and not np.array_equal(value, value.T):
+                raise argument_error(name, "be symmetric", "it is not")
+            if traced:
+                gram = gram.at[..., left, right].set(value).at[..., right, left].set(value.T)
+            else:
+                gram[..., left, right], gram[..., right, left] = value, value.T
+        try:
+            return Overlaps(gram, *self.layout)
+        except ValueError as error:
+            raise ValueError(f"These values of {names} do not fit the other overlaps. {error}") from None
+
+    @in_float64
+    def sample(self, n: int, key: Any, exact: bool = True) -> "Network":
+        """A network of `n` neurons with this overlap matrix.
+
+        `exact=True`: sqrt(n) Q F with Q a random (n, D) matrix of orthonormal columns has exactly these overlaps and
+        needs n >= D. `exact=False`: each neuron is an independent Gaussian draw with covariance G, whose overlaps
+        deviate by O(1/sqrt(n)). Raises ValueError for too few neurons.
+        """
+        size = self.layout.size
+        n = count("n", n)
+        if exact and n < size:
+            raise argument_error(
+                "n", f"be at least {size}, the number of vectors, to realise the overlaps exactly", f"{n} came"
+            )
+        rows = _normal(key, n, size)
+        if exact:
+            xp = numpy_for(rows)
+            basis, triangle = xp.linalg.qr(rows)
+            rows = np.sqrt(n) * basis * xp.sign(xp.diagonal(triangle))[None, :]
+        return Network(*self.layout.split(rows @ self.factor))
+
+    def __repr__(self) -> str:
+        sizes = f"inputs={self.inputs}, rank={self.rank}, outputs={self.outputs}"
+        if is_traced(self.gram) or self.gram.ndim != 2:
+            return f"Overlaps({sizes}, gram of shape {self.gram.shape})"
+        labels = self.layout.labels
+        width = max(8, *(len(label) + 2 for label in labels))
+        head = " " * 4 + "".join(label.rjust(width) for label in labels)
+        rows = [
+            label.ljust(4) + "".join(f"{value:.3f}".rjust(width) for value in row)
+            for label, row in zip(labels, np.asarray(self.gram), strict=True)
+        ]
+        return "\n".join([f"Overlaps({sizes})", head, *rows])
+
+
+class Network(State):
+    """A rank-R network of N neurons: tau dh/dt = -h + W phi(h) + m x, W = u v^T / N, y = z^T phi(h) / N.
+
+    m: (N, I) input vectors; u, v: (N, R) recurrent vectors; z: (N, O) readout vectors, array-like; 1-D arrays stand for a
+    single vector. Entries are O(1). float32 arrays stay float32. Raises ValueError when the shapes do not fit.
+    """
+
+    m: Float[AnyArray, "*batch N I"]
+    u: Float[AnyArray, "*batch N R"]
+    v: Float[AnyArray, "*batch N R"]
+    z: Float[AnyArray, "*batch N O"]
+
+    def __init__(self, m: Any, u: Any, v: Any, z: Any):
+        self.m, self.u, self.v, self.z = (_columns(name, x) for name, x in zip("muvz", (m, u, v, z), strict=True))
+        for name, block in (("u", self.u), ("v", self.v), ("z", self.z)):
+            if block.shape[0] != self.m.shape[0]:
+                raise argument_error(
+                    name, f"have {self.m.shape[0]} rows, one per neuron, as `m` has", f"it has {block.shape[0]}"
+                )
+        if self.v.shape[1] != self.u.shape[1]:
+            raise argument_error("v", f"have {self.u.shape[1]} columns, as `u` has", f"it has {self.v.shape[1]}")
+
+    @property
+    def n(self) -> int:
+        """N, the number of neurons."""
+        return self.m.shape[-2]
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.m.shape[-1], self.u.shape[-1], self.z.shape[-1])
+
+    @property
+    def vectors(self) -> Float[AnyArray, "*batch N D"]:
+        """P = [m u v z]."""
+        blocks = (self.m, self.u, self.v, self.z)
+        return numpy_for(blocks).concatenate(blocks, axis=-1)
+
+    @property
+    def W(self) -> Float[AnyArray, "*batch N N"]:
+        """The recurrent weights u v^T / N."""
+        return self.u @ self.v.swapaxes(-1, -2) / self.n
+
+    @property
+    def factor(self) -> Float[AnyArray, "*batch N D"]:
+        """P / sqrt(N)."""
+        return self.vectors / np.sqrt(self.n).astype(self.m.dtype)
+
+    def with_factor(self, factor: Float[AnyArray, "*batch rows D"]) -> "Network":
+        blocks = self.layout.split(np.sqrt(self.n).astype(self.m.dtype) * factor)
+        return eqx.tree_at(lambda net: (net.m, net.u, net.v, net.z), self, blocks)
+
+    def overlaps(self) -> "Overlaps":
+        """The overlap matrix P^T P / N, computed in float64."""
+        vectors = self.vectors if is_traced(self.vectors) else np.asarray(self.vectors, float)
+        return Overlaps(vectors.swapaxes(-1, -2) @ vectors / self.n, *self.layout)
+
+    def __repr__(self) -> str:
+        inputs, rank, outputs = self.layout
+        batch = f", batch of {self.m.shape[:-2]}" if self.m.ndim != 2 else ""
+        return f"Network(n={self.n}, inputs={inputs}, rank={rank}, outputs={outputs}, {self.m.dtype}{batch})"
+
+
+def _normal(key: Any, rows: int, columns: int) -> Any:
+    draws = jax.random.normal(random_key("key", key), (rows, columns))
+    return draws if is_traced(draws) else np.asarray(draws)
+
+
+def _scalar(value: Any) -> Any:
+    return float(value) if value.ndim == 0 and not is_traced(value) else value
+
+
+def _columns(name: str, value: Any) -> Any:
+    array = real_array(name, value)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or 0 in array.shape:
+        raise argument_error(name, "be of shape (neurons, vectors) or (neurons,), and not empty", f"its shape is {array.shape}")
+    return array

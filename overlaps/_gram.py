@@ -1,0 +1,48 @@
+"""What a valid overlap matrix is, and its square root."""
+
+from typing import Any
+
+import numpy as np
+
+from overlaps._checks import argument_error, is_traced, numpy_for, real_array
+from overlaps._layout import Layout
+
+ROUNDING = 1e-10  # relative size below which asymmetry and negative eigenvalues count as rounding
+
+
+def square_root(gram: Any) -> Any:
+    """The symmetric positive semi-definite square root; negative eigenvalues, which are rounding, count as 0."""
+    xp = numpy_for(gram)
+    values, vectors = xp.linalg.eigh(gram)
+    return (vectors * xp.sqrt(xp.maximum(values, 0.0))[..., None, :]) @ xp.swapaxes(vectors, -1, -2)
+
+
+def checked_gram(gram: Any, layout: Layout) -> Any:
+    """`gram` symmetrised and in float64 if it is an overlap matrix for `layout`; raises ValueError if not. Traced ones pass."""
+    size = layout.size
+    gram = real_array("gram", gram)
+    if gram.shape[-2:] != (size, size):
+        raise argument_error(
+            "gram",
+            f"have shape ({size}, {size}) for {layout.inputs} inputs, rank {layout.rank} and {layout.outputs} outputs",
+            f"its shape is {gram.shape}",
+            "Pass `inputs`, `rank` and `outputs`, and order the vectors as [m.. u.. v.. z..].",
+        )
+    if is_traced(gram):
+        return gram
+    gram = gram.astype(float)
+    largest = np.max(np.abs(gram), initial=0.0)
+    transposed = np.swapaxes(gram, -1, -2)
+    asymmetry = np.max(np.abs(gram - transposed))
+    if asymmetry > ROUNDING * largest:
+        raise argument_error("gram", "be symmetric", f"entries differ from their mirror images by up to {asymmetry:.3g}")
+    gram = (gram + transposed) / 2
+    smallest = np.min(np.linalg.eigvalsh(gram))
+    if smallest < -ROUNDING * largest:
+        raise argument_error(
+            "gram",
+            "be positive semi-definite",
+            f"its smallest eigenvalue is {smallest:.3g}",
+            "No vectors have these overlaps: lower the off-diagonal entries or raise the diagonal ones.",
+        )
+    return gram

@@ -1,0 +1,68 @@
+"""Simulation of all N units: the independent check of everything that is computed from overlaps."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from overlaps._connectivity import Network
+from overlaps._rnn import RNN
+from overlaps._typing import AnyArray
+
+TAYLOR_ORDER = 24
+QUADRATURE_NODES = 10  # per panel
+LARGEST_LAST_TERM = 1e-13
+
+
+def euler_response(network: Network, rnn: RNN, dt: float, samples: int) -> Float[AnyArray, "samples O I"]:
+    """Output z^T h / N after unit impulses at each input, at times k dt, by forward Euler on h (N, I)."""
+    project = jnp.concatenate([network.v, network.z], axis=1).T / network.n
+    u, rank, step = network.u, network.u.shape[1], dt / rnn.tau
+
+    def advance(h: Float[AnyArray, "N I"], _: None) -> tuple[Float[AnyArray, "N I"], Float[AnyArray, "O I"]]:
+        projected = project @ h
+        return h + step * (u @ projected[:rank] - h), projected[rank:]
+
+    return jax.lax.scan(advance, network.m / rnn.tau, None, length=samples, unroll=4)[1]
+
+
+def exact_response(network: Network, rnn: RNN, panels: int, horizon: float) -> Float[AnyArray, "samples O I"]:
+    """Output z^T h / N after unit impulses in continuous time, at the times of `quadrature(panels, horizon)`.
+
+    The exponential of the N x N generator acts on h panel by panel through its power series. Where the weights are too large
+    for the length of a panel the result is NaN, never a wrong number.
+    """
+    project = jnp.concatenate([network.v, network.z], axis=1).T / network.n
+    u, rank = network.u, network.u.shape[1]
+    step = horizon / panels / rnn.tau
+    orders = jnp.arange(1.0, TAYLOR_ORDER + 1)
+    powers = np.vander(_unit_quadrature()[0], TAYLOR_ORDER, increasing=True)
+
+    def advance(h: Float[AnyArray, "N I"], _: None) -> tuple[Float[AnyArray, "N I"], Float[AnyArray, "nodes O I"]]:
+        def differentiate(carry: Any, order: Any) -> tuple[Any, Any]:
+            term, total = carry
+            projected = project @ term
+            term = step / order * (u @ projected[:rank] - term)
+            return (term, total + term), projected[rank:]
+
+        (term, total), outputs = jax.lax.scan(differentiate, (h, h), orders, unroll=4)
+        converged = jnp.max(jnp.abs(term)) <= LARGEST_LAST_TERM * jnp.max(jnp.abs(h))
+        return jnp.where(converged, total, jnp.nan), jnp.einsum("np,poi->noi", powers, outputs)
+
+    response = jax.lax.scan(advance, network.m / rnn.tau, None, length=panels)[1]
+    return response.reshape(-1, *response.shape[2:])
+
+
+def quadrature(panels: int, horizon: float) -> tuple[Float[np.ndarray, " samples"], Float[np.ndarray, " samples"]]:
+    """Times and weights of Gauss-Legendre quadrature over `horizon` in equal panels."""
+    nodes, weights = _unit_quadrature()
+    length = horizon / panels
+    times = (np.arange(panels)[:, None] + nodes) * length
+    return times.ravel(), np.tile(weights * length, panels)
+
+
+def _unit_quadrature() -> tuple[Float[np.ndarray, " nodes"], Float[np.ndarray, " nodes"]]:
+    nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE_NODES)
+    return (nodes + 1) / 2, weights / 2

@@ -1,0 +1,88 @@
+"""Descriptions as plain JSON: enough to run a result again."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import numpy as np
+import optax
+
+from overlaps._checks import argument_error
+from overlaps._connectivity import Network, Overlaps
+from overlaps._rnn import RNN
+from overlaps.learning._rules import Factory, GradientDescent, GradientFlow
+from overlaps.tasks import LinearFilter
+
+DESCRIBED = {kind.__name__: kind for kind in (Overlaps, Network, RNN, LinearFilter, GradientFlow, GradientDescent)}
+
+
+def describe(thing: Any) -> Any:
+    """A JSON-ready description: nested lists for arrays, {"type": ..., fields} for the library's own objects.
+
+    Functions of optax and solvers of diffrax go by name. What cannot be written down (a lambda) becomes {"opaque": text},
+    which `restore` refuses.
+    """
+    if thing is None or isinstance(thing, bool | int | float | str):
+        return thing
+    if isinstance(thing, np.ndarray | np.generic | jax.Array):
+        return _numbers(thing)
+    if isinstance(thing, Mapping):
+        return {str(name): describe(value) for name, value in thing.items()}
+    if isinstance(thing, tuple | list):
+        return [describe(value) for value in thing]
+    if type(thing).__name__ in DESCRIBED:
+        fields = {field.name: describe(getattr(thing, field.name)) for field in dataclasses.fields(thing)}
+        return {"type": type(thing).__name__, **fields}
+    name = getattr(thing, "__name__", type(thing).__name__)
+    if isinstance(thing, Factory) and _is_public(optax, thing.function):
+        return {"optax": thing.function.__name__, "args": describe(thing.args), "keywords": describe(dict(thing.keywords))}
+    if _is_public(optax, thing):
+        return {"optax": name, "args": [], "keywords": {}}
+    if isinstance(thing, diffrax.AbstractSolver) and _is_public(diffrax, type(thing)) and _is_default(thing):
+        return {"diffrax": name}
+    return {"opaque": repr(thing)}
+
+
+def restore(description: Any) -> Any:
+    """The object that `describe` described; raises ValueError for what could not be written down."""
+    if isinstance(description, list):
+        return [restore(value) for value in description]
+    if not isinstance(description, Mapping):
+        return description
+    if "opaque" in description:
+        raise argument_error(
+            "description",
+            "hold only what can be written down",
+            f"it holds {description['opaque']}",
+            "Pass that object again by hand, or use named functions of optax and diffrax.",
+        )
+    if "optax" in description:
+        arguments = restore(description["args"]), restore(description["keywords"])
+        keywords = tuple(sorted(arguments[1].items()))
+        return Factory(getattr(optax, description["optax"]), tuple(arguments[0]), keywords)
+    if "diffrax" in description:
+        return getattr(diffrax, description["diffrax"])()
+    if "type" in description:
+        fields = {name: restore(value) for name, value in description.items() if name != "type"}
+        return DESCRIBED[description["type"]](**fields)
+    return {name: restore(value) for name, value in description.items()}
+
+
+def _numbers(array: Any) -> Any:
+    if jax.numpy.issubdtype(array.dtype, jax.dtypes.prng_key):
+        array = jax.random.key_data(array)
+    return np.asarray(array).tolist()
+
+
+def _is_public(library: Any, thing: Any) -> bool:
+    return getattr(library, getattr(thing, "__name__", ""), None) is thing
+
+
+def _is_default(solver: diffrax.AbstractSolver) -> bool:
+    try:
+        return bool(eqx.tree_equal(solver, type(solver)()))
+    except TypeError:
+        return False

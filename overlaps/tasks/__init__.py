@@ -1,0 +1,8 @@
+"""What networks learn."""
+
+from overlaps.tasks._filters import (
+    LinearFilter as LinearFilter,
+    damped_oscillation as damped_oscillation,
+    exponential_filter as exponential_filter,
+    linear_filter as linear_filter,
+)

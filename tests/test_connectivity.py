@@ -1,0 +1,116 @@
+"""Overlaps and networks: construction, names, round trips, sampling."""
+
+import equinox as eqx
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+import overlaps as ov
+
+SIZES = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2))
+
+
+def random_vectors(sizes, n, seed):
+    inputs, rank, outputs = sizes
+    generator = np.random.default_rng(seed)
+    return [generator.standard_normal((n, k)) for k in (inputs, rank, rank, outputs)]
+
+
+def test_gram_is_the_matrix_of_scalar_products():
+    m, u, v, z = random_vectors((2, 3, 1), 40, 0)
+    net = ov.Overlaps.from_vectors(m, u, v, z)
+    assert net.labels == ["m1", "m2", "u1", "u2", "u3", "v1", "v2", "v3", "z"]
+    for name, left, right in (("zu", z, u), ("vm", v, m), ("uu", u, u), ("mz", m, z), ("vv", v, v)):
+        np.testing.assert_allclose(net[name], left.T @ right / 40, atol=1e-14)
+    assert net["v2u3"] == pytest.approx(v[:, 1] @ u[:, 2] / 40, abs=1e-14)
+    assert net["u3v2"] == net["v2u3"]
+    np.testing.assert_array_equal(net["uz"], net["zu"].T)
+
+
+def test_one_dimensional_vectors_stand_for_single_ones():
+    m, u, v, z = random_vectors((1, 1, 1), 10, 1)
+    flat = ov.Overlaps.from_vectors(m[:, 0], u[:, 0], v[:, 0], z[:, 0])
+    np.testing.assert_array_equal(flat.gram, ov.Overlaps.from_vectors(m, u, v, z).gram)
+    assert flat.labels == ["m", "u", "v", "z"]
+    assert flat["zu"].shape == (1, 1)
+
+
+def test_pair_labels_of_the_contract():
+    def labels(net):
+        return [*net.visible(ov.RNN()), *net.invisible(ov.RNN())]
+
+    assert labels(ov.Overlaps.random(0)) == ["zm", "zu", "vm", "vu", "mu", "zv", "mm", "uu", "vv", "zz"]
+    two = labels(ov.Overlaps.random(0, rank=2, inputs=2))
+    assert two[:10] == ["zm1", "zm2", "zu1", "zu2", "v1m1", "v1m2", "v2m1", "v2m2", "v1u1", "v1u2"]
+    assert {"m1m2", "m2u1", "zv2", "u1u2", "u2u2", "zz"} <= set(two)
+    assert len(set(two)) == 7 * 8 // 2
+
+
+@given(sizes=SIZES, seed=st.integers(0, 1000))
+@settings(deadline=None, max_examples=20)
+def test_exact_sample_and_factor_return_the_gram(sizes, seed):
+    inputs, rank, outputs = sizes
+    net = ov.Overlaps.random(seed, rank=rank, inputs=inputs, outputs=outputs, n=7)  # n < D for some: singular
+    assert np.allclose(net.factor.T @ net.factor, net.gram, atol=1e-13)
+    back = net.sample(net.layout.size, seed + 1).overlaps()
+    np.testing.assert_allclose(back.gram, net.gram, atol=1e-13)
+    assert (back.inputs, back.rank, back.outputs) == sizes
+
+
+def test_rotating_neurons_changes_no_overlap():
+    network = ov.Overlaps.random(0, rank=2).sample(30, 1)
+    rotation, _ = np.linalg.qr(np.random.default_rng(2).standard_normal((30, 30)))
+    rotated = ov.Network(*(rotation @ x for x in (network.m, network.u, network.v, network.z)))
+    np.testing.assert_allclose(rotated.overlaps().gram, network.overlaps().gram, atol=1e-13)
+
+
+def test_gaussian_sample_deviates_as_one_over_root_n():
+    net = ov.Overlaps.random(0, rank=2)
+    n, draws = 400, 200
+    keys = jax.random.split(jax.random.key(1), draws)
+    grams = np.asarray(jax.vmap(lambda key: net.sample(n, key, exact=False).overlaps().gram)(keys))
+    variances = np.outer(np.diag(net.gram), np.diag(net.gram)) + net.gram**2  # Wick: n var(sigma_ab) = aa bb + ab^2
+    np.testing.assert_allclose(np.var(grams, axis=0) * n, variances, rtol=5 * np.sqrt(2 / draws))
+    np.testing.assert_allclose(grams.mean(0), net.gram, atol=5 * np.sqrt(variances.max() / n / draws))
+
+
+def test_random_is_reproducible_and_scales():
+    np.testing.assert_array_equal(ov.Overlaps.random(3).gram, ov.Overlaps.random(jax.random.key(3)).gram)
+    np.testing.assert_allclose(ov.Overlaps.random(3, scale=2.0).gram, 4 * ov.Overlaps.random(3).gram, rtol=1e-14)
+    np.testing.assert_array_equal(ov.Overlaps.random(3, rank=2, n=None, scale=0.5).gram, 0.25 * np.eye(6))
+    # Entries of n = 500 neurons deviate by about sqrt(2 / 500) on the diagonal.
+    assert np.abs(ov.Overlaps.random(3).gram - np.eye(4)).max() < 5 * np.sqrt(2 / 500)
+
+
+def test_replace_sets_blocks_and_entries():
+    net = ov.Overlaps.random(0, rank=2, n=None).replace(u1u2=0.3, mu=[[0.1, -0.2]], vv=[[2.0, 0.5], [0.5, 3.0]])
+    assert net["u2u1"] == net["u1u2"] == 0.3
+    np.testing.assert_array_equal(net["um"], [[0.1], [-0.2]])
+    np.testing.assert_array_equal(net["vv"], [[2.0, 0.5], [0.5, 3.0]])
+    assert ov.Overlaps.random(0).replace(uu=2.0, mu=0.8)["uu"] == 2.0
+    np.testing.assert_array_equal(net.gram, net.gram.T)
+
+
+def test_states_are_pytrees_under_vmap():
+    keys = jax.random.split(jax.random.key(0), 5)
+    batch = jax.vmap(lambda key: ov.Overlaps.random(key, rank=2))(keys)
+    assert batch.gram.shape == (5, 6, 6)
+    assert batch["zu"].shape == (5, 1, 2)
+    one = jax.tree.map(lambda leaf: leaf[3], batch)
+    np.testing.assert_allclose(one.gram, ov.Overlaps.random(keys[3], rank=2).gram, atol=1e-14)
+    networks = jax.vmap(lambda net, key: net.sample(20, key))(batch, keys)
+    assert networks.n == 20
+    np.testing.assert_allclose(jax.vmap(lambda network: network.overlaps().gram)(networks), batch.gram, atol=1e-13)
+    changed = jax.vmap(lambda net: net.replace(mu=[[0.0, 0.0]]))(batch)
+    assert np.all(changed["mu"] == 0)
+    assert eqx.tree_equal(jax.tree.map(np.asarray, one), jax.tree.map(np.asarray, one))
+
+
+def test_reprs_tell_what_matters():
+    net = ov.Overlaps.random(0, rank=2)
+    assert "rank=2" in repr(net)
+    assert f"{net['v1u2']:.3f}" in repr(net)
+    assert repr(net.sample(20, 0)) == "Network(n=20, inputs=1, rank=2, outputs=1, float64)"
+    assert "poles=[-0.2]" in repr(ov.tasks.exponential_filter(0.2))
+    assert repr(jax.vmap(lambda key: ov.Overlaps.random(key))(jax.random.split(jax.random.key(0), 2))).count("\n") == 0

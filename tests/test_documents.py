@@ -1,0 +1,72 @@
+"""The command line, the examples and the code in the documents run as they stand."""
+
+import re
+import runpy
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+
+from overlaps.__main__ import main
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/first_ten_minutes.md"])
+def test_code_in_documents_runs(document):
+    code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL))
+    exec(compile(code, document, "exec"), {})
+
+
+def test_the_quickstart_is_the_one_of_the_readme():
+    inside = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    example = (ROOT / "examples/quickstart.py").read_text().split('"""')[2]
+
+    def statements(code):
+        return [line.split("#")[0].strip() for line in code.splitlines() if line.split("#")[0].strip()]
+
+    assert statements(inside) == statements(example)
+
+
+@pytest.mark.parametrize("example", ["rank2_oscillator.py"])
+def test_examples_run(example, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", [example, "--output", str(tmp_path)])
+    runpy.run_path(str(ROOT / "examples" / example), run_name="__main__")
+    assert list(tmp_path.glob("*.png"))
+
+
+def test_main_job(tmp_path, capsys):
+    main(["--rank", "2", "--neurons", "30", "--steps", "100", "--seed", "3", "--output", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert float(re.search(r"in any overlap: (\S+)", printed)[1]) < 1e-12
+    results = xr.load_dataset(tmp_path / "overlaps.nc")
+    np.testing.assert_allclose(results["sigma"], results["sigma_theory"], atol=1e-12)
+    np.testing.assert_allclose(results["loss"], results["loss_theory"], atol=1e-12)
+    assert results.sizes["neuron"] == 30
+    assert (tmp_path / "overlaps.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--learning-rate", "5"], "Lower `learning_rate`"),
+        (["--neurons", "2"], "`n` must be at least 4"),
+        (["--rank", "0"], "`rank` must be a whole number of at least 1"),
+    ],
+)
+def test_main_job_ends_with_one_line_on_bad_input(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "--steps", "50"])
+    assert stop.value.code == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message in last
+    assert last.lstrip().startswith("python -m overlaps: ")

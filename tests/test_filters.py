@@ -1,0 +1,202 @@
+"""The loss in closed form, the visible/invisible split, and the Gramians behind them."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.linalg
+
+import overlaps as ov
+from overlaps._gramians import finite_integral, finite_sum, infinite_integral, infinite_sum
+from tests.systems import exponential
+
+HORIZONS = [20.0, None]
+STEPS = [None, 0.05]
+
+
+def oscillating_task(inputs, outputs, horizon, seed=0):
+    """A two-pole target with the given numbers of channels."""
+    generator = np.random.default_rng(seed)
+    B, C = generator.normal(1.0, 0.5, (2, inputs)), generator.normal(1.0, 0.5, (outputs, 2))
+    return ov.tasks.linear_filter([[-0.3, -2.0], [2.0, -0.4]], B, C, horizon=horizon)
+
+
+def stable_matrix(size, seed):
+    matrix = np.random.default_rng(seed).standard_normal((size, size))
+    return matrix - (0.2 + np.linalg.eigvals(matrix).real.max()) * np.eye(size)
+
+
+@pytest.mark.parametrize("size", [3, 40])
+def test_infinite_gramians_against_scipy(size):
+    A = stable_matrix(size, 0)
+    source = np.cov(np.random.default_rng(1).standard_normal((size, 2 * size)))
+    expected = scipy.linalg.solve_continuous_lyapunov(A, -source)
+    np.testing.assert_allclose(infinite_integral(A, source), expected, rtol=1e-10, atol=1e-10 * abs(expected).max())
+    phi = scipy.linalg.expm(0.3 * A)
+    expected = scipy.linalg.solve_discrete_lyapunov(phi, source)
+    np.testing.assert_allclose(infinite_sum(phi, source), expected, rtol=1e-10, atol=1e-10 * abs(expected).max())
+
+
+def test_infinite_gramians_of_unstable_systems_are_infinite():
+    for eigenvalue in (0.0, 0.3):
+        A = np.diag([-1.0, eigenvalue])
+        assert np.all(np.isinf(infinite_integral(A, np.eye(2))))
+        assert np.all(np.isinf(infinite_sum(scipy.linalg.expm(A), np.eye(2))))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_finite_integral_against_van_loan(scale):
+    # Van Loan: the right blocks of expm([[-A, Q], [0, A^T]] T) are exp(-A T) X and exp(A T)^T.
+    A, horizon = scale * stable_matrix(4, 2), 0.7
+    source = np.eye(4)
+    block = scipy.linalg.expm(horizon * np.block([[-A, source], [np.zeros((4, 4)), A.T]]))
+    expected = block[4:, 4:].T @ block[:4, 4:]
+    # The oracle itself loses digits to exp(-A T), which the library's way does not contain.
+    lost = 1e-13 * np.linalg.cond(block)
+    np.testing.assert_allclose(finite_integral(A, source, horizon, 1.0), expected, atol=lost * abs(expected).max())
+
+
+def test_finite_integral_refuses_rates_beyond_its_series():
+    assert np.all(np.isnan(finite_integral(-1e6 * np.eye(2), np.eye(2), 1.0, 1.0)))
+
+
+@pytest.mark.parametrize("samples", [1, 2, 7, 64, 401])
+def test_finite_sum_against_adding_up(samples):
+    phi = np.eye(3) + 0.05 * stable_matrix(3, 3)
+    source = np.diag([1.0, 2.0, 0.0])
+    powers = [np.linalg.matrix_power(phi, k) for k in range(samples)]
+    expected = sum(power @ source @ power.T for power in powers)
+    np.testing.assert_allclose(finite_sum(phi, source, samples), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("infinite", [infinite_integral, infinite_sum])
+def test_gramian_derivatives_against_finite_differences(infinite):
+    A = stable_matrix(4, 4) if infinite is infinite_integral else 0.4 * scipy.linalg.expm(stable_matrix(4, 4))
+    weights, direction = np.random.default_rng(5).standard_normal((2, 4, 4))
+
+    def value(matrix):
+        return jnp.sum(weights * infinite(matrix, matrix @ matrix.T))
+
+    step = 1e-5
+    slope = (value(A + step * direction) - value(A - step * direction)) / (2 * step)
+    np.testing.assert_allclose(jnp.sum(jax.grad(value)(A) * direction), slope, rtol=1e-7)
+    np.testing.assert_allclose(jax.jvp(value, (A,), (direction,))[1], slope, rtol=1e-7)
+    curvature = (value(A + 1e-4 * direction) - 2 * value(A) + value(A - 1e-4 * direction)) / 1e-8
+    second = jax.jvp(lambda x: jax.grad(value)(x), (A,), (direction,))[1]
+    np.testing.assert_allclose(jnp.sum(second * direction), curvature, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("rate", "horizon"), [(0.0, 3.0), (0.0, 20.0), (0.2, 20.0), (0.2, None), (1.5, None)])
+def test_loss_against_the_analytic_sum_of_exponentials(rate, horizon):
+    net = ov.Overlaps.random(0).replace(zm=0.7, zu=0.4, vm=-0.3, vu=0.5)
+    loss = ov.tasks.exponential_filter(rate, 1.3, horizon).loss(net, ov.RNN())
+    np.testing.assert_allclose(loss, exponential.loss(net.visible(ov.RNN()), 1.3, rate, horizon), rtol=1e-12)
+
+
+def brute_force_loss(net, task, rnn):
+    """Squared distance of impulse responses from matrix exponentials or powers of the reduced system, added up."""
+    inputs, rank = net.inputs, net.rank
+    A = np.block([[-np.eye(inputs), np.zeros((inputs, rank))], [net["vm"], net["vu"] - np.eye(rank)]]) / rnn.tau
+    B, C = np.eye(inputs + rank, inputs) / rnn.tau, np.hstack([net["zm"], net["zu"]])
+    horizon = 400.0 if task.horizon is None else task.horizon
+
+    def squared_error(response, time):
+        return np.sum((C @ response @ B - task.C @ scipy.linalg.expm(task.A * time) @ task.B) ** 2)
+
+    if rnn.dt is None:
+        pieces = np.linspace(0, min(horizon, 100.0), 101)
+        return sum(
+            scipy.integrate.fixed_quad(
+                lambda times: np.array([squared_error(scipy.linalg.expm(A * t), t) for t in times]), first, last, n=20
+            )[0]
+            for first, last in itertools.pairwise(pieces)
+        )
+    phi, response, total = np.eye(len(A)) + rnn.dt * A, np.eye(len(A)), 0.0
+    for k in range(round(horizon / rnn.dt)):
+        total += rnn.dt * squared_error(response, k * rnn.dt)
+        response = phi @ response
+    return total
+
+
+@pytest.mark.parametrize("tau", [1.0, 1.7])
+@pytest.mark.parametrize("horizon", HORIZONS)
+@pytest.mark.parametrize("dt", STEPS)
+def test_loss_against_brute_force_impulse_responses(dt, horizon, tau):
+    net = ov.Overlaps.random(1, rank=2, inputs=2, outputs=2)
+    task, rnn = oscillating_task(2, 2, horizon), ov.RNN(tau=tau, dt=dt)
+    np.testing.assert_allclose(task.loss(net, rnn), brute_force_loss(net, task, rnn), rtol=1e-10)
+
+
+@pytest.mark.parametrize("horizon", HORIZONS)
+@pytest.mark.parametrize("dt", STEPS)
+def test_network_and_overlaps_have_the_same_loss(dt, horizon):
+    network = ov.Overlaps.random(2, rank=2, inputs=2).sample(60, 0)
+    task, rnn = oscillating_task(2, 1, horizon), ov.RNN(tau=1.3, dt=dt)
+    np.testing.assert_allclose(task.loss(network, rnn), task.loss(network.overlaps(), rnn), rtol=1e-12)
+
+
+def test_a_fast_target_is_resolved_by_the_continuous_time_network():
+    network = ov.Overlaps.random(2, rank=2).sample(20, 0)
+    task = ov.tasks.damped_oscillation(rate=0.5, frequency=50.0, horizon=4.0)
+    np.testing.assert_allclose(task.loss(network, ov.RNN()), task.loss(network.overlaps(), ov.RNN()), rtol=1e-11)
+
+
+@pytest.mark.parametrize("horizon", HORIZONS)
+@pytest.mark.parametrize("dt", STEPS)
+def test_gradient_against_finite_differences(dt, horizon):
+    net, task, rnn = ov.Overlaps.random(3, rank=2), oscillating_task(1, 1, horizon), ov.RNN(tau=0.6, dt=dt)
+
+    def loss(gram):
+        return task.loss(ov.Overlaps(gram, rank=2), rnn)
+
+    direction = np.random.default_rng(0).standard_normal(net.gram.shape)
+    step = 1e-5
+    # Entries are independent for the gradient, so that the direction need not be symmetric.
+    traced = jax.jit(loss)
+    slope = (traced(net.gram + step * direction) - traced(net.gram - step * direction)) / (2 * step)
+    np.testing.assert_allclose(jnp.sum(jax.grad(loss)(net.gram) * direction), slope, rtol=1e-8)
+
+
+@pytest.mark.parametrize(("sizes", "dt"), [((1, 1, 1), None), ((2, 1, 1), 0.1), ((2, 2, 3), None), ((1, 3, 2), 0.1)])
+def test_gradient_vanishes_exactly_on_the_invisible_and_only_there(sizes, dt):
+    inputs, rank, outputs = sizes
+    rnn = ov.RNN(dt=dt)
+    net = ov.Overlaps.random(4, rank=rank, inputs=inputs, outputs=outputs)
+    task = oscillating_task(inputs, outputs, 5.0)
+    gradient = jax.grad(lambda gram: task.loss(ov.Overlaps(gram, *sizes), rnn))(net.gram)
+    slopes = {pair.label: abs(gradient[pair.row, pair.column] + gradient[pair.column, pair.row]) for pair in net.layout.pairs}
+    assert all(slopes[label] == 0.0 for label in net.invisible(rnn))
+    assert all(slopes[label] > 1e-8 for label in net.visible(rnn))
+    assert len(net.visible(rnn)) == (outputs + rank) * (inputs + rank)
+
+
+def test_target_responses_are_the_functions_they_are_named_after():
+    times = np.linspace(0, 5, 11)
+    np.testing.assert_allclose(ov.tasks.exponential_filter(0.3, 2.0).impulse_response(times)[:, 0, 0], 2 * np.exp(-0.3 * times))
+    oscillation = ov.tasks.damped_oscillation(0.3, 2.0, 1.5).impulse_response(times)
+    np.testing.assert_allclose(oscillation[:, 0, 0], 1.5 * np.exp(-0.3 * times) * np.cos(2 * times), atol=1e-14)
+
+
+def test_known_solutions_have_no_loss():
+    solution = ov.Overlaps.random(0, n=None, scale=2.0).replace(zm=1.0, zu=1.0, vm=0.8, vu=0.8)
+    assert ov.tasks.exponential_filter(0.2).loss(solution, ov.RNN()) == pytest.approx(0.0, abs=1e-13)
+    euler = 1 + (np.exp(-0.2 * 0.05) - 1) / 0.05
+    solution = solution.replace(vm=euler, vu=euler)
+    assert ov.tasks.exponential_filter(0.2).loss(solution, ov.RNN(dt=0.05)) == pytest.approx(0.0, abs=1e-13)
+
+
+def test_euler_approaches_continuous_time_at_first_order():
+    net, task = ov.Overlaps.random(5), ov.tasks.exponential_filter()
+    exact = task.loss(net, ov.RNN())
+    errors = [abs(task.loss(net, ov.RNN(dt=dt)) - exact) for dt in (0.01, 0.005)]
+    assert errors[0] / errors[1] == pytest.approx(2.0, abs=0.05)
+
+
+def test_task_parameters_can_be_traced():
+    net, rnn = ov.Overlaps.random(0), ov.RNN(dt=0.1)
+    rates = np.array([0.1, 0.2, 0.4])
+    losses = jax.vmap(lambda rate: ov.tasks.exponential_filter(rate).loss(net, rnn))(rates)
+    np.testing.assert_allclose(losses, [ov.tasks.exponential_filter(rate).loss(net, rnn) for rate in rates], rtol=1e-12)
