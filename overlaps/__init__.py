@@ -17,9 +17,12 @@ from overlaps.learning import (
     DivergenceError as DivergenceError,
     GradientDescent as GradientDescent,
     GradientFlow as GradientFlow,
+    Phase as Phase,
+    conserved as conserved,
     final_state as final_state,
     initial_state as initial_state,
     learn as learn,
+    metric as metric,
     rerun as rerun,
 )
 

@@ -46,11 +46,13 @@ def number(name: str, value: Any, *, above: float | None = None, least: float | 
     return result
 
 
-def parameter(name: str, value: Any, *, above: float | None = None, least: float | None = None) -> Float[AnyArray, ""]:
-    """A number that may be traced: checked when its value can be read, a float64 scalar array then."""
+def parameter(name: str, value: Any, *, above: float | None = None, least: float | None = None) -> Float[AnyArray, "*batch"]:
+    """A number, or one per network of a batch, that may be traced: checked where its value can be read, float64 then."""
     if is_traced(value):
         return value
-    return np.asarray(number(name, value, above=above, least=least))
+    if np.ndim(value) == 0:
+        return np.asarray(number(name, value, above=above, least=least))
+    return np.asarray([number(name, one, above=above, least=least) for one in real_array(name, value, ndim=1)])
 
 
 def count(name: str, value: Any, *, least: int = 1) -> int:

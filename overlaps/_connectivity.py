@@ -219,12 +219,10 @@ class Network(State):
     def __init__(self, m: Any, u: Any, v: Any, z: Any):
         self.m, self.u, self.v, self.z = (_columns(name, x) for name, x in zip("muvz", (m, u, v, z), strict=True))
         for name, block in (("u", self.u), ("v", self.v), ("z", self.z)):
-            if block.shape[0] != self.m.shape[0]:
-                raise argument_error(
-                    name, f"have {self.m.shape[0]} rows, one per neuron, as `m` has", f"it has {block.shape[0]}"
-                )
-        if self.v.shape[1] != self.u.shape[1]:
-            raise argument_error("v", f"have {self.u.shape[1]} columns, as `u` has", f"it has {self.v.shape[1]}")
+            if block.shape[:-1] != self.m.shape[:-1]:
+                raise argument_error(name, f"have {self.n} rows, one per neuron, as `m` has", f"it has {block.shape[-2]}")
+        if self.v.shape[-1] != self.u.shape[-1]:
+            raise argument_error("v", f"have {self.u.shape[-1]} columns, as `u` has", f"it has {self.v.shape[-1]}")
 
     @property
     def n(self) -> int:
@@ -279,6 +277,6 @@ def _columns(name: str, value: Any) -> Any:
     array = real_array(name, value)
     if array.ndim == 1:
         array = array[:, None]
-    if array.ndim != 2 or 0 in array.shape:
+    if array.ndim < 2 or 0 in array.shape:
         raise argument_error(name, "be of shape (neurons, vectors) or (neurons,), and not empty", f"its shape is {array.shape}")
     return array

@@ -81,6 +81,15 @@ def infinite_integral(a: Square, source: Square) -> Square:
     return infinite_sum((shift * eye + a) @ resolvent, 2 * shift * resolvent @ source @ resolvent.T)
 
 
+def orbit(phi: Square, start: Float[AnyArray, "n I"], samples: int) -> Float[AnyArray, "samples n I"]:
+    """Phi^k B for k < samples, by doubling: all of them in O(log samples) products."""
+    states = start[None]
+    while states.shape[0] < samples:
+        states = jnp.concatenate([states, phi @ states])
+        phi = phi @ phi
+    return states[:samples]
+
+
 def _double(excess: Square, total: Square) -> tuple[Square, Square]:
     """(Phi^n - 1, X_n) to (Phi^2n - 1, X_2n)."""
     moved = excess @ total

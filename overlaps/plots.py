@@ -1,5 +1,6 @@
 """Figures from the Datasets of `learn`; nothing is computed here."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,17 +10,23 @@ SIMULATION = {"linestyle": "none", "marker": "o", "markersize": 3.5, "markerface
 
 
 def plot_learning(dataset: xr.Dataset, ax: Any = None, **style: Any) -> Any:
-    """Loss over learning time, on a logarithmic scale; returns the Axes. `style` goes to matplotlib."""
+    """Loss over learning time, on a logarithmic scale; returns the Axes. `style` goes to matplotlib.
+
+    Of a batch, one line per network; phases of a protocol are shaded and named.
+    """
     ax = _axes(ax)
-    ax.plot(dataset["time"], dataset["loss"].where(dataset["loss"] > 0), **{"color": "k", **style})
+    loss = dataset["loss"].where(dataset["loss"] > 0).transpose("time", ...)
+    ax.plot(_time(dataset).transpose("time", ...), loss, **{"color": "k", **style})
     ax.set(xlabel="learning time", ylabel=_label(dataset["loss"]), yscale="log")
+    _shade_phases(dataset, ax)
     return ax
 
 
 def plot_overlaps(dataset: xr.Dataset, ax: Any = None, visible: bool | None = None, **style: Any) -> Any:
     """Overlaps over learning time: all, the visible (True) or the invisible (False) ones; returns the Axes.
 
-    Colours go with the overlap, so that a simulation drawn over a theory matches it. `style` goes to matplotlib.
+    Colours go with the overlap, so that a simulation drawn over a theory matches it; of a batch, one line per network. Phases
+    of a protocol are shaded and named. `style` goes to matplotlib.
     """
     import matplotlib.pyplot as plt
 
@@ -27,12 +34,49 @@ def plot_overlaps(dataset: xr.Dataset, ax: Any = None, visible: bool | None = No
     shown = np.ones(dataset.sizes["overlap"], bool) if visible is None else dataset["visible"].values == visible
     colors = plt.get_cmap("turbo")(np.linspace(0.05, 0.95, int(shown.sum())))
     labelled = style.get("linestyle") != "none"
+    sigma = dataset["sigma"].transpose("time", ...)
     for color, label in zip(colors, dataset["overlap"].values[shown], strict=True):
-        line = dataset["sigma"].sel(overlap=label)
-        ax.plot(dataset["time"], line, color=color, label=label if labelled else None, **style)
+        lines = ax.plot(_time(dataset).transpose("time", ...), sigma.sel(overlap=label), color=color, **style)
+        if labelled:
+            lines[0].set_label(label)
     ax.set(xlabel="learning time", ylabel="overlap a.b / N")
+    _shade_phases(dataset, ax)
     if labelled:
-        ax.legend(fontsize="small", ncols=1 + int(shown.sum()) // 7, frameon=False)
+        ax.legend(fontsize="small", ncols=1 + int(shown.sum()) // 7)
+    return ax
+
+
+def plot_conserved(charges: xr.Dataset, ax: Any = None, **style: Any) -> Any:
+    """Drift of each charge from its start over learning time, from `conserved(dataset)`; returns the Axes.
+
+    A charge of several numbers is drawn as the largest change among them. `style` goes to matplotlib.
+    """
+    ax = _axes(ax)
+    for name in charges.data_vars:
+        change = abs(charges[name] - charges[name].isel(time=0))
+        drift = change.max([dim for dim in change.dims if dim != "time"])
+        ax.plot(_time(charges), drift.where(drift > 0), **{"label": name, **style})
+    ax.set(xlabel="learning time", ylabel="largest drift of the charge", yscale="log")
+    ax.legend(frameon=False)
+    return ax
+
+
+def plot_metric(metric: xr.DataArray, ax: Any = None, **style: Any) -> Any:
+    """The coupling of overlaps in the learning flow, from `metric(net, rnn)`, visible ones first; returns the Axes.
+
+    Lines separate visible from invisible. `style` goes to matplotlib's imshow.
+    """
+    ax = _axes(ax)
+    largest = float(np.abs(metric).max())
+    image = ax.imshow(metric, **{"cmap": "RdBu_r", "vmin": -largest, "vmax": largest, **style})
+    for axis, labels in ((ax.xaxis, metric["source"].values), (ax.yaxis, metric["overlap"].values)):
+        axis.set_ticks(range(len(labels)), labels, fontsize="small")
+    ax.tick_params(axis="x", rotation=90)
+    border = int(metric["visible"].sum()) - 0.5
+    ax.axhline(border, color="k", linewidth=0.8)
+    ax.axvline(border, color="k", linewidth=0.8)
+    ax.set(xlabel="gradient on this overlap", ylabel="moves this overlap")
+    ax.figure.colorbar(image, ax=ax, shrink=0.8, label=metric.attrs["long_name"])
     return ax
 
 
@@ -57,6 +101,23 @@ def _axes(ax: Any) -> Any:
     import matplotlib.pyplot as plt
 
     return plt.subplots(layout="constrained")[1] if ax is None else ax
+
+
+def _time(dataset: xr.Dataset) -> xr.DataArray:
+    """Learning time, which differs between the networks of a batch of learning rates."""
+    return dataset["learning_time"] if "learning_time" in dataset.coords else dataset["time"]
+
+
+def _shade_phases(dataset: xr.Dataset, ax: Any) -> None:
+    if "phase" not in dataset.coords or "learning_time" in dataset.coords:
+        return
+    phases, time = dataset["phase"].values, dataset["time"].values
+    starts = [0, *(np.flatnonzero(phases[1:] != phases[:-1]) + 1), len(phases)]
+    for index, (first, last) in enumerate(itertools.pairwise(starts)):
+        if index % 2:
+            ax.axvspan(time[first], time[last - 1], color="0.93", zorder=0)
+        middle = (time[first] + time[last - 1]) / 2
+        ax.text(middle, 1.0, phases[first], transform=ax.get_xaxis_transform(), ha="center", va="bottom", fontsize="small")
 
 
 def _label(variable: xr.DataArray) -> str:

@@ -53,8 +53,16 @@ CASES = {
     "negative frequency": (lambda: ov.tasks.damped_oscillation(frequency=-1.0), "frequency", "greater than 0"),
     "horizon": (lambda: ov.tasks.exponential_filter(horizon=0.0), "horizon", "greater than 0"),
     "integrator": (lambda: ov.tasks.exponential_filter(0.0, horizon=None), "horizon", "does not decay"),
-    "filter shapes": (lambda: ov.tasks.linear_filter(np.eye(2), np.ones((3, 1)), np.ones((1, 2))), "B", r"have shape \(2, 1\)"),
-    "filter vectors": (lambda: ov.tasks.linear_filter(np.eye(2), np.ones(2), np.ones((1, 2))), "B", "have 2 dimensions"),
+    "filter shapes": (
+        lambda: ov.tasks.linear_filter(np.eye(2), np.ones((3, 1)), np.ones((1, 2))),
+        "B",
+        r"have shape \(n, inputs\) with n = 2",
+    ),
+    "filter vectors": (
+        lambda: ov.tasks.linear_filter(np.eye(2), np.ones(2), np.ones((1, 2))),
+        "B",
+        r"have shape \(n, inputs\) with n = 2",
+    ),
     "phi": (lambda: ov.RNN(phi="sine"), "phi", "one of 'linear'"),
     "tau": (lambda: ov.RNN(tau=0.0), "tau", "greater than 0"),
     "dt": (lambda: ov.RNN(dt=-0.1), "dt", "greater than 0"),
@@ -130,12 +138,6 @@ def test_unknown_overlap_names(name):
             act()
 
 
-def test_a_batch_of_states_is_refused_by_name():
-    batch = ov.Overlaps(np.stack([np.eye(4)] * 2))
-    with pytest.raises(ValueError, match=r"single network, but a batch of shape \(2,\) came"):
-        ov.learn(batch, TASK, RNN, ov.GradientFlow())
-
-
 @pytest.mark.parametrize("state", [NET, NET.sample(9, 0)])
 def test_divergence_names_the_step_and_keeps_the_trajectory(state):
     rule = ov.GradientDescent(learning_rate=0.6, steps=300)
@@ -158,7 +160,7 @@ def test_a_network_that_diverged_has_no_final_state():
 
 
 def test_a_flow_that_cannot_go_on_says_so_and_keeps_the_trajectory():
-    with pytest.raises(ov.DivergenceError, match=r"more than max_steps = 30 steps|maximum number of solver steps") as caught:
+    with pytest.raises(ov.DivergenceError, match="needed more than max_steps = 30 steps") as caught:
         ov.learn(NET, TASK, ov.RNN(), ov.GradientFlow(50.0, max_steps=30))
     assert 0 < caught.value.dataset.sizes["time"] < 201
 

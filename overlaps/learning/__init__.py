@@ -9,7 +9,12 @@ from overlaps.learning._learn import (
     learn as learn,
     rerun as rerun,
 )
+from overlaps.learning._phase import Phase as Phase
 from overlaps.learning._rules import (
     GradientDescent as GradientDescent,
     GradientFlow as GradientFlow,
+)
+from overlaps.learning._symmetry import (
+    conserved as conserved,
+    metric as metric,
 )

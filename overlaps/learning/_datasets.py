@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -13,49 +14,75 @@ from overlaps._connectivity import Network, Overlaps, State
 from overlaps._layout import Layout
 from overlaps._rnn import RNN
 from overlaps.learning._describe import describe, restore
-from overlaps.learning._record import Record
+from overlaps.learning._phase import Phase
+from overlaps.learning._record import Ending, Record
 
 VERSION = version("overlaps")
 
 
-def trajectory(
-    records: Sequence[Record], start: State, end: State | None, rnn: RNN, task: Any, rule: Any, settings: Mapping[str, Any]
-) -> xr.Dataset:
-    """The Dataset of a training run: sigma(time, overlap), loss(time), and a JSON description in the attributes.
+@dataclass(frozen=True)
+class Trajectory:
+    """What was recorded of one phase."""
 
-    `end` is None when the run did not reach a state worth keeping. The vectors of a network are variables, from which the run
-    can be repeated and continued.
+    phase: Phase
+    records: list[Record] = field(default_factory=list)
+
+    def joined(self, name: str, axis: int) -> np.ndarray:
+        """A field of the records, concatenated along its axis of saved points."""
+        return np.concatenate([getattr(record, name) for record in self.records], axis)
+
+
+def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: RNN, settings: Mapping[str, Any]) -> xr.Dataset:
+    """The Dataset of a run; `end` is None where the run did not reach a state worth keeping.
+
+    The vectors of a network are variables, from which the run can be repeated and continued.
     """
     layout = start.layout
     pairs = layout.pairs
-    gram = _joined(records, "gram")
-    sigma = gram[:, [pair.row for pair in pairs], [pair.column for pair in pairs]]
+    batched = done[0].records[0].loss.ndim == 2
+    lead = ("batch",) if batched else ()
+    gram = np.concatenate([one.joined("gram", -3) for one in done], -3)
     # The loss is a difference of large numbers near a solution: what rounding leaves may be negative.
-    loss = np.maximum(_joined(records, "loss"), 0.0)
+    loss = np.maximum(np.concatenate([one.joined("loss", -1) for one in done], -1), 0.0)
+    gradient_norm = np.concatenate([one.joined("gradient_norm", -1) for one in done], -1)
+    sigma = gram[..., [pair.row for pair in pairs], [pair.column for pair in pairs]]
     variables = {
-        "sigma": (("time", "overlap"), sigma, _said("overlap a.b / N")),
-        "loss": ("time", loss, _said("loss", task.loss_units)),
+        "sigma": ((*lead, "time", "overlap"), sigma, _said("overlap a.b / N")),
+        "loss": ((*lead, "time"), loss, _said("loss", done[0].phase.task.loss_units)),
+        "gradient_norm": (
+            (*lead, "time"),
+            gradient_norm,
+            _said("norm of the loss gradient dL/dF", done[0].phase.task.loss_units),
+        ),
     }
     coordinates = {
-        "time": ("time", _joined(records, "time"), _said("learning time, learning rate x step")),
         "overlap": ("overlap", [pair.label for pair in pairs], _said("overlap")),
         "left": ("overlap", [pair.left for pair in pairs], _said("first vector")),
         "right": ("overlap", [pair.right for pair in pairs], _said("second vector")),
         "visible": ("overlap", list(rnn.visible(layout)), _said("loss-visible")),
+        **_times(done),
     }
-    if records[0].step is not None:
-        coordinates["step"] = ("time", _joined(records, "step"), _said("gradient step"))
     if isinstance(start, Network):
         coordinates["vector"] = ("vector", list(layout.labels), _said("connectivity vector"))
         for name, state in (("initial", start), ("final", end)):
             if isinstance(state, Network):
-                values = np.asarray(state.vectors)
-                variables[f"{name}_vectors"] = (("neuron", "vector"), values, _said(f"{name} connectivity vectors"))
+                dims = (*lead[: state.m.ndim - 2], "neuron", "vector")
+                variables[f"{name}_vectors"] = (dims, np.asarray(state.vectors), _said(f"{name} connectivity vectors"))
     dataset = xr.Dataset(variables, coordinates)
+    records = [record for one in done for record in one.records]
     for name in sorted({name for record in records for name in record.statistics}):
         dataset.attrs[f"solver_{name}"] = sum(record.statistics.get(name, 0) for record in records)
-    described = {"state": _sizes(start) if isinstance(start, Network) else start, "rnn": rnn, "task": task, "rule": rule}
-    for name, value in {**described, **settings, "version": VERSION}.items():
+    phases = [one.phase for one in done]
+    single = not phases[0].name
+    described = {
+        "state": {"type": "Network", "n": start.n, **layout._asdict()} if isinstance(start, Network) else start,
+        "rnn": rnn,
+        "task": phases[0].task if single else phases,
+        "rule": phases[0].rule if single else None,
+        "endings": [_ending(one.records[-1].ending) for one in done],
+        "version": VERSION,
+    }
+    for name, value in {**described, **settings}.items():
         dataset.attrs[name] = json.dumps(describe(value))
     return dataset
 
@@ -67,14 +94,15 @@ def final_state(dataset: xr.Dataset) -> State:
     """
     start = description(dataset, "state")
     layout = Layout(start["inputs"], start["rank"], start["outputs"])
+    lost = np.flatnonzero(~np.isfinite(dataset["loss"].values[..., -1]))
+    if lost.size and "batch" in dataset.dims:
+        mend = "Select the others first, with dataset.isel(batch=...)."
+        raise argument_error("dataset", "hold runs that reached their end", f"networks {lost.tolist()} diverged", mend)
     if start["type"] == "Network":
         if "final_vectors" not in dataset:
             raise argument_error("dataset", "come from a run that reached its end", "this network diverged")
         return Network(*layout.split(dataset["final_vectors"].values))
-    gram = np.zeros((layout.size, layout.size))
-    for pair, value in zip(layout.pairs, dataset["sigma"].isel(time=-1).values, strict=True):
-        gram[pair.row, pair.column] = gram[pair.column, pair.row] = value
-    return Overlaps(gram, *layout)
+    return Overlaps(grams(dataset)[..., -1, :, :], *layout)
 
 
 def initial_state(dataset: xr.Dataset) -> State:
@@ -86,6 +114,17 @@ def initial_state(dataset: xr.Dataset) -> State:
     return restore(start)
 
 
+def grams(dataset: xr.Dataset) -> np.ndarray:
+    """The overlap matrices (..., time, D, D) of a Dataset of `learn`."""
+    start = description(dataset, "state")
+    layout = Layout(start["inputs"], start["rank"], start["outputs"])
+    sigma = dataset["sigma"].values
+    result = np.zeros((*sigma.shape[:-1], layout.size, layout.size))
+    for index, pair in enumerate(layout.pairs):
+        result[..., pair.row, pair.column] = result[..., pair.column, pair.row] = sigma[..., index]
+    return result
+
+
 def description(dataset: xr.Dataset, name: str) -> Any:
     """What `learn` wrote down about a run: its "state", "task", "rnn", "rule", "saves", "key", "precision" or "version"."""
     if name not in dataset.attrs:
@@ -93,13 +132,36 @@ def description(dataset: xr.Dataset, name: str) -> Any:
     return json.loads(dataset.attrs[name])
 
 
-def _joined(records: Sequence[Record], field: str) -> np.ndarray:
-    return np.concatenate([getattr(record, field) for record in records])
+def _times(done: Sequence[Trajectory]) -> dict[str, Any]:
+    """Coordinates along time, cumulative over phases."""
+    times, steps, phases = [], [], []
+    time_offset, step_offset = np.zeros(()), 0
+    for one in done:
+        time = one.joined("time", -1)
+        times.append(time + time_offset[..., None])
+        time_offset = time_offset + time[..., -1]
+        step = one.joined("step", -1) if one.records[0].step is not None else None
+        steps.append(None if step is None else step + step_offset)
+        step_offset += 0 if step is None else step[-1]
+        phases += [one.phase.name] * time.shape[-1]
+    said = _said("learning time, learning rate x step")
+    if any(time.ndim == 2 for time in times):
+        shape = max(time.shape[:-1] for time in times)
+        joined = np.concatenate([np.broadcast_to(time, (*shape, time.shape[-1])) for time in times], -1)
+        coordinates: dict[str, Any] = {"learning_time": (("batch", "time"), joined, said)}
+    else:
+        coordinates = {"time": ("time", np.concatenate(times), said)}
+    if all(step is not None for step in steps):
+        coordinates["step"] = ("time", np.concatenate(steps), _said("gradient step"))
+    if done[0].phase.name:
+        coordinates["phase"] = ("time", phases, _said("phase of the protocol"))
+    return coordinates
+
+
+def _ending(ending: np.ndarray) -> Any:
+    names = [Ending(one).name.lower() for one in np.ravel(ending)]
+    return names if ending.ndim else names[0]
 
 
 def _said(long_name: str, units: str = "1") -> dict[str, str]:
     return {"long_name": long_name, "units": units}
-
-
-def _sizes(network: Network) -> dict[str, Any]:
-    return {"type": "Network", "n": network.n, **network.layout._asdict()}

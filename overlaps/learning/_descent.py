@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from overlaps._typing import AnyArray
 from overlaps.learning._problem import Parameters, Problem
-from overlaps.learning._record import Record
+from overlaps.learning._record import Record, endings
 from overlaps.learning._rules import GradientDescent, OptimizerFactory
 
 EXPLOSION = 1e9  # growth of the loss, relative to its start (at least 1), that counts as divergence
@@ -20,69 +20,119 @@ EXPLOSION = 1e9  # growth of the loss, relative to its start (at least 1), that 
 class Carry(NamedTuple):
     """Parameters that the next step evaluates, and the last ones that were evaluated."""
 
-    step: Int[AnyArray, ""]
+    step: Int[AnyArray, "*batch"]
     parameters: Parameters
     memory: Any
     seen: Parameters
-    loss: Float[AnyArray, ""]
-    limit: Float[AnyArray, ""]
+    loss: Float[AnyArray, "*batch"]
+    gradient_norm: Float[AnyArray, "*batch"]
+    limit: Float[AnyArray, "*batch"]
+
+
+class Settings(NamedTuple):
+    """What stays the same from step to step."""
+
+    problem: Problem
+    learning_rate: Float[AnyArray, "*batch"]
+    key: Any
+    rates: Float[AnyArray, "*batch 1 trained"]
+    stops: Float[AnyArray, "*batch 2"]
 
 
 def descend(
-    problem: Problem, rule: GradientDescent, rates: Float[np.ndarray, "1 trained"], chunks: list[np.ndarray]
+    problem: Problem,
+    rule: GradientDescent,
+    rates: Float[np.ndarray, "1 trained"],
+    key: Any,
+    chunks: list[np.ndarray],
+    batch: int | None,
 ) -> Iterator[Record]:
-    """Run the rule; yield what was recorded at the steps of each chunk."""
+    """Run the rule; yield what was recorded at the steps of each chunk, until there is nothing left to do."""
+    shape = () if batch is None else (batch,)
     parameters = problem.parameters()
-    memory = None if rule.optimizer is None else rule.optimizer(rule.learning_rate).init(jnp.asarray(parameters))
-    nothing = np.zeros((), parameters.dtype)
-    carry = Carry(np.zeros((), int), parameters, memory, parameters, nothing, nothing + np.inf)
-    problem, learning_rate, rates = jax.device_put((problem, np.asarray(rule.learning_rate), rates))
-    first, last = None, -1
+    stops = np.asarray([-np.inf if stop is None else stop for stop in (rule.stop_loss, rule.stop_gradient)], rates.dtype)
+    learning_rate = np.broadcast_to(np.asarray(rule.learning_rate, rates.dtype), shape)
+    fixed = Settings(
+        problem, learning_rate, key, np.broadcast_to(rates, (*shape, *rates.shape)), np.broadcast_to(stops, (*shape, 2))
+    )
+    huge = np.full(shape, np.finfo(rates.dtype).max)
+    memory = _remember(rule.optimizer, learning_rate, parameters)
+    carry = Carry(np.zeros(shape, int), parameters, memory, parameters, huge, huge, np.full(shape, np.inf, rates.dtype))
+    fixed = jax.device_put(fixed)
+    first, last, known = None, -1, np.zeros(shape, bool)
     for targets in chunks:
-        carry, saved = _advance(problem, learning_rate, rates, rule.optimizer, carry, targets)
-        steps, grams, losses = (np.asarray(values) for values in saved)
-        first = losses[0] if first is None else first
-        failure = None
-        if not float(carry.loss) < float(carry.limit):
-            step = int(carry.step) - 1
-            failure = (
-                f"at step {step} (learning time {step * rule.learning_rate:.6g}) the loss was {float(carry.loss):.3g}, "
-                f"from {first:.3g} at the start"
-            )
-        kept = (steps == targets) & (losses < float(carry.limit)) & (np.diff(steps, prepend=last) > 0)
-        last = steps[-1]
+        carry, saved = _advance(fixed, rule.optimizer, carry, targets, batch is not None)
+        steps, grams, losses, gradient_norms = (np.array(values) for values in saved)
+        loss, limit, step = np.asarray(carry.loss), np.asarray(carry.limit), np.asarray(carry.step) - 1
+        first = losses[..., 0] if first is None else first
+        bad = ~(losses < limit[..., None])
+        kept = np.diff(targets, prepend=last) > 0
+        if batch is None:
+            kept, points = (np.diff(steps, prepend=last) > 0) & ~bad, steps
+        else:
+            points = targets
+            for values in (losses, gradient_norms, grams):
+                values[bad] = np.nan
+        last = targets[-1]
+        failed = ~(loss < limit)
+        newly, known = failed & ~known, failed
         yield Record(
-            time=steps[kept] * rule.learning_rate,
-            step=steps[kept],
-            gram=grams[kept],
-            loss=losses[kept],
+            time=points[kept] * np.asarray(rule.learning_rate)[..., None],
+            step=points[kept],
+            gram=grams[..., kept, :, :],
+            loss=losses[..., kept],
+            gradient_norm=gradient_norms[..., kept],
             parameters=np.asarray(carry.seen),
-            failure=failure,
+            ending=endings(loss, np.asarray(carry.gradient_norm), failed, stops),
+            failure=_failure(newly, step, learning_rate, first, loss) if np.any(newly) else "",
         )
+
+
+def _failure(failed: Any, step: Any, learning_rate: Any, first: Any, loss: Any) -> str:
+    """What happened to the first network that failed."""
+    which = np.unravel_index(np.argmax(failed), failed.shape)
+    return (
+        f"at step {step[which]} (learning time {step[which] * learning_rate[which]:.6g}) the loss was {loss[which]:.3g}, "
+        f"from {first[which]:.3g} at the start"
+    )
+
+
+def _remember(optimizer: OptimizerFactory | None, learning_rate: np.ndarray, parameters: Parameters) -> Any:
+    if optimizer is None:
+        return None
+
+    def start(rate: Any, one: Any) -> Any:
+        return optimizer(rate).init(one)
+
+    return (jax.vmap(start) if learning_rate.ndim else start)(learning_rate, jnp.asarray(parameters))
 
 
 @eqx.filter_jit
 def _advance(
-    problem: Problem,
-    learning_rate: Float[AnyArray, ""],
-    rates: Float[AnyArray, "1 trained"],
-    optimizer: OptimizerFactory | None,
-    carry: Carry,
-    targets: Int[AnyArray, " saves"],
-) -> tuple[Carry, tuple[AnyArray, AnyArray, AnyArray]]:
-    transformation: Any = None if optimizer is None else optimizer(learning_rate)
+    fixed: Settings, optimizer: OptimizerFactory | None, carry: Carry, targets: Int[AnyArray, " saves"], batched: bool
+) -> tuple[Carry, tuple[AnyArray, ...]]:
+    def advance(fixed: Settings, carry: Carry) -> tuple[Carry, tuple[AnyArray, ...]]:
+        problem = fixed.problem
+        transformation: Any = None if optimizer is None else optimizer(fixed.learning_rate)
 
-    def step(carry: Carry) -> Carry:
-        loss, gradient = jax.value_and_grad(problem.loss)(carry.parameters)
-        if transformation is None:
-            update, memory = -learning_rate * gradient, None
-        else:
-            update, memory = transformation.update(gradient, carry.memory, carry.parameters)
-        limit = jnp.where(carry.step == 0, EXPLOSION * jnp.maximum(loss, 1.0), carry.limit)
-        return Carry(carry.step + 1, carry.parameters + rates * update, memory, carry.parameters, loss, limit)
+        def running(now: Carry) -> AnyArray:
+            return (now.loss < now.limit) & (now.loss > fixed.stops[0]) & (now.gradient_norm > fixed.stops[1])
 
-    def save(carry: Carry, target: Int[AnyArray, ""]) -> tuple[Carry, tuple[AnyArray, AnyArray, AnyArray]]:
-        carry = jax.lax.while_loop(lambda now: (now.step <= target) & (now.loss < now.limit), step, carry)
-        return carry, (carry.step - 1, problem.gram(carry.seen), carry.loss)
+        def step(now: Carry) -> Carry:
+            key = None if fixed.key is None else jax.random.fold_in(fixed.key, now.step)
+            loss, gradient = problem.descent(now.parameters, key)
+            if transformation is None:
+                update, memory = -fixed.learning_rate * gradient, None
+            else:
+                update, memory = transformation.update(gradient, now.memory, now.parameters)
+            limit = jnp.where(now.step == 0, EXPLOSION * jnp.maximum(loss, 1.0), now.limit)
+            parameters = now.parameters + fixed.rates * update
+            return Carry(now.step + 1, parameters, memory, now.parameters, loss, problem.gradient_norm(gradient), limit)
 
-    return jax.lax.scan(save, carry, targets)
+        def save(now: Carry, target: Int[AnyArray, ""]) -> tuple[Carry, tuple[AnyArray, ...]]:
+            now = jax.lax.while_loop(lambda now: (now.step <= target) & running(now), step, now)
+            return now, (now.step - 1, problem.gram(now.seen), now.loss, now.gradient_norm)
+
+        return jax.lax.scan(save, carry, targets)
+
+    return (jax.vmap(advance) if batched else advance)(fixed, carry)

@@ -13,10 +13,13 @@ import optax
 from overlaps._checks import argument_error
 from overlaps._connectivity import Network, Overlaps
 from overlaps._rnn import RNN
+from overlaps.learning._phase import Phase
 from overlaps.learning._rules import Factory, GradientDescent, GradientFlow
-from overlaps.tasks import LinearFilter
+from overlaps.tasks import LabelNoise, LinearFilter
 
-DESCRIBED = {kind.__name__: kind for kind in (Overlaps, Network, RNN, LinearFilter, GradientFlow, GradientDescent)}
+DESCRIBED = {
+    kind.__name__: kind for kind in (Overlaps, Network, RNN, LinearFilter, LabelNoise, GradientFlow, GradientDescent, Phase)
+}
 
 
 def describe(thing: Any) -> Any:

@@ -1,7 +1,7 @@
 """Learning in continuous time: diffrax on the parameters of a problem."""
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import diffrax
 import equinox as eqx
@@ -12,74 +12,149 @@ from jaxtyping import Float
 
 from overlaps._typing import AnyArray
 from overlaps.learning._problem import Parameters, Problem
-from overlaps.learning._record import Record
+from overlaps.learning._record import Ending, Record, endings
 from overlaps.learning._rules import GradientFlow
 
-SMALLEST_STEP = 1e-13  # relative to the learning time of a chunk: below, the solver has failed
+FIRST_STEP, SMALLEST_STEP = 1e-3, 1e-13  # relative to the learning time of a chunk; below the latter, the solver has failed
+STATISTICS = ("num_steps", "num_accepted_steps", "num_rejected_steps")
+
+
+class Solution(NamedTuple):
+    """Rows at the asked times and at the end, infinity after it; then what the solver says."""
+
+    time: Float[AnyArray, "*batch rows"]
+    gram: Float[AnyArray, "*batch rows D D"]
+    loss: Float[AnyArray, "*batch rows"]
+    gradient_norm: Float[AnyArray, "*batch rows"]
+    parameters: Parameters
+    stopped: AnyArray
+    successful: AnyArray
+    exhausted: AnyArray
+    statistics: dict[str, AnyArray]
+
+
+class Settings(NamedTuple):
+    """How to solve: the numbers here are traced, the rest of the rule is part of the compiled program."""
+
+    tolerances: Float[AnyArray, "2"]
+    stops: Float[AnyArray, "2"]
+    rates: Float[AnyArray, "1 trained"]
 
 
 def integrate(
-    problem: Problem, rule: GradientFlow, rates: Float[np.ndarray, "1 trained"], chunks: list[np.ndarray]
+    problem: Problem, rule: GradientFlow, rates: Float[np.ndarray, "1 trained"], chunks: list[np.ndarray], batch: int | None
 ) -> Iterator[Record]:
-    """Solve the flow; yield what was recorded at the times of each chunk. Chunks share their boundary times."""
+    """Solve the flow; yield what was recorded at the times of each chunk, until there is nothing left to do.
+
+    Chunks share their boundary times.
+    """
     parameters = problem.parameters()
     solver = diffrax.Tsit5() if rule.solver is None else rule.solver
-    steps, last_time = 0, -1.0
+    stops = np.asarray([-np.inf if stop is None else stop for stop in (rule.stop_loss, rule.stop_gradient)], rates.dtype)
+    settings = Settings(np.asarray([rule.rtol, rule.atol], rates.dtype), stops, rates)
+    watched = bool(np.any(stops > -np.inf))
+    failed = np.zeros(() if batch is None else (batch,), bool)
+    taken, last = 0, -1.0
     for times in chunks:
-        tolerances = np.asarray([rule.rtol, rule.atol])
-        solution = _solve(problem, solver, tolerances, rule.max_steps, rates, parameters, times)
-        time, (grams, losses), reached, parameters, statistics, result = solution
-        time = np.asarray(time)
-        statistics = {name: int(value) for name, value in statistics.items() if name.startswith("num_")}
-        steps += statistics["num_steps"]
-        failure = None
+        solution = _solve(problem, settings, solver, rule.max_steps, watched, parameters, times, batch is not None)
+        solution = jax.tree.map(np.asarray, solution)
+        parameters = solution.parameters
+        statistics = {name: int(np.sum(solution.statistics[name])) for name in STATISTICS}
+        taken = taken + solution.statistics["num_steps"]
+        rows = np.sum(np.isfinite(solution.time), axis=-1)
+        reached, loss, gradient_norm = (
+            np.take_along_axis(values, rows[..., None] - 1, axis=-1)[..., 0]
+            for values in (solution.time, solution.loss, solution.gradient_norm)
+        )
         # A last step that was cut short to end at the right time may look too small: only a run that did not arrive failed.
-        if result != diffrax.RESULTS.successful and float(reached) < times[-1]:
-            failure = f"the solver stopped at learning time {float(reached):.6g} ({diffrax.RESULTS[result]})"
-        elif rule.max_steps is not None and steps > rule.max_steps:
+        failing = ~solution.successful & ~solution.stopped & (reached < times[-1])
+        failure = f"the solver stopped at learning time {np.min(reached):.6g}" if np.any(failing) else ""
+        if np.any(solution.exhausted) or (rule.max_steps is not None and np.any(taken > rule.max_steps)):
+            failing = solution.exhausted | (taken > (rule.max_steps or 0))
             failure = f"the solver needed more than max_steps = {rule.max_steps} steps"
-        kept = np.isfinite(time)  # the solver leaves infinity where it did not arrive
-        kept[kept] = np.diff(time[kept], prepend=last_time) > 0
-        last_time = times[-1]
+        if batch is None:
+            kept = np.isfinite(solution.time)
+            kept[kept] = np.diff(solution.time[kept], prepend=last) > 0
+            time = solution.time[kept]
+            saved = [values[kept] for values in (solution.gram, solution.loss, solution.gradient_norm)]
+        else:
+            fresh = np.flatnonzero(np.diff(times, prepend=last) > 0)
+            time = times[fresh]
+            saved = [_on_shared_times(values, fresh, rows) for values in (solution.gram, solution.loss, solution.gradient_norm)]
+            for values in saved:
+                values[failed[:, None] | (failing[:, None] & (time > reached[:, None]))] = np.nan
+        failed |= failing
+        over = solution.stopped | failed
         yield Record(
-            time=time[kept],
-            gram=np.asarray(grams)[kept],
-            loss=np.asarray(losses)[kept],
-            parameters=np.asarray(parameters),
+            time=time,
+            gram=saved[0],
+            loss=saved[1],
+            gradient_norm=saved[2],
+            parameters=parameters,
+            ending=np.where(over, endings(loss, gradient_norm, failed, stops), Ending.COMPLETE),
             failure=failure,
             statistics=statistics,
         )
+        last = times[-1]
+
+
+def _on_shared_times(values: np.ndarray, fresh: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Rows of a batch at the asked times; a network that stopped stays at its last one."""
+    return np.stack([network[np.minimum(fresh, count - 1)] for network, count in zip(values, rows, strict=True)])
 
 
 @eqx.filter_jit
 def _solve(
     problem: Problem,
+    settings: Settings,
     solver: diffrax.AbstractSolver,
-    tolerances: Float[AnyArray, "2"],
     max_steps: int | None,
-    rates: Float[AnyArray, "1 trained"],
+    watched: bool,
     parameters: Parameters,
     times: Float[AnyArray, " saves"],
-) -> tuple[Any, ...]:
-    def field(_: Any, now: Parameters, __: Any) -> Parameters:
-        return -rates * jax.grad(problem.loss)(now)
-
-    def observe(_: Any, now: Parameters, __: Any) -> tuple[AnyArray, AnyArray]:
-        return problem.gram(now), problem.loss(now)
-
+    batched: bool,
+) -> Solution:
+    tolerances, stops, rates = settings
     span = times[-1] - times[0]
     pid = diffrax.PIDController(rtol=tolerances[0], atol=tolerances[1], dtmin=SMALLEST_STEP * span, force_dtmin=False)
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(field),
-        solver,
-        t0=times[0],
-        t1=times[-1],
-        dt0=None,
-        y0=parameters,
-        saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=jnp.asarray(times), fn=observe), diffrax.SubSaveAt(t1=True)]),
-        stepsize_controller=pid,
-        max_steps=max_steps,
-        throw=False,
-    )
-    times_of, values_of = cast(list, solution.ts), cast(list, solution.ys)
-    return times_of[0], values_of[0], times_of[1][-1], values_of[1][-1], solution.stats, solution.result
+
+    def solve(problem: Problem, parameters: Parameters) -> Solution:
+        def field(_: Any, now: Parameters, __: Any) -> Parameters:
+            return -rates * problem.descent(now)[1]
+
+        def observe(now: Parameters) -> tuple[AnyArray, AnyArray, AnyArray]:
+            loss, gradient = problem.descent(now)
+            return problem.gram(now), loss, problem.gradient_norm(gradient)
+
+        def reached(_: Any, now: Parameters, __: Any, **___: Any) -> AnyArray:
+            loss, gradient = problem.descent(now)
+            return (loss <= stops[0]) | (problem.gradient_norm(gradient) <= stops[1])
+
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(field),
+            solver,
+            t0=times[0],
+            t1=times[-1],
+            dt0=FIRST_STEP * span,
+            y0=parameters,
+            saveat=diffrax.SaveAt(ts=jnp.asarray(times), t1=True),
+            stepsize_controller=pid,
+            max_steps=max_steps,
+            event=diffrax.Event(reached) if watched else None,
+            throw=False,
+        )
+        time, rows = cast(Any, solution.ts), cast(Any, solution.ys)
+        gram, loss, gradient_norm = jax.lax.map(observe, rows)  # once, here: each call inside the solver would be compiled anew
+        return Solution(
+            time=time,
+            gram=gram,
+            loss=loss,
+            gradient_norm=gradient_norm,
+            parameters=rows[jnp.sum(jnp.isfinite(time)) - 1],
+            stopped=solution.result == diffrax.RESULTS.event_occurred,
+            successful=solution.result == diffrax.RESULTS.successful,
+            exhausted=solution.result == diffrax.RESULTS.max_steps_reached,
+            statistics={name: solution.stats[name] for name in STATISTICS},
+        )
+
+    return (jax.vmap(solve) if batched else solve)(problem, parameters)

@@ -1,16 +1,19 @@
 """The learning problem that every rule sees: trainable parameters, their loss, and the overlaps they stand for."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from overlaps._checks import argument_error
 from overlaps._connectivity import State
 from overlaps._typing import AnyArray
 
-Parameters = Float[AnyArray, "rows trained"]
+Parameters = Float[AnyArray, "*batch rows trained"]
 
 
 class Problem(eqx.Module):
@@ -21,13 +24,13 @@ class Problem(eqx.Module):
     """
 
     start: State
-    objective: Any  # State -> loss
+    objective: Any  # state -> loss; for tasks that draw samples (state, key) -> (loss with the samples, loss)
     columns: tuple[int, ...] = eqx.field(static=True)
     per_neuron: bool = eqx.field(static=True)
 
     def parameters(self) -> Parameters:
         """What the rule starts from."""
-        return self.start.factor[:, list(self.columns)] * self._scale()
+        return self.start.factor[..., list(self.columns)] * self._scale()
 
     def factor(self, parameters: Parameters) -> Float[AnyArray, "rows D"]:
         """The whole factor, frozen columns included."""
@@ -36,15 +39,45 @@ class Problem(eqx.Module):
             return trained
         return jnp.asarray(self.start.factor).at[:, list(self.columns)].set(trained)
 
-    def loss(self, parameters: Parameters) -> Float[AnyArray, ""]:
-        return self.objective(self.start.with_factor(self.factor(parameters)))
+    def losses(self, parameters: Parameters, key: Any) -> tuple[Float[AnyArray, ""], Float[AnyArray, ""]]:
+        """The loss that is descended, and the one that is reported: without the samples drawn from `key`."""
+        state = self.start.with_factor(self.factor(parameters))
+        if key is not None:
+            return self.objective(state, key)
+        loss = self.objective(state)
+        return loss, loss
+
+    @eqx.filter_jit  # traced once, however often a solver's program calls it
+    def descent(self, parameters: Parameters, key: Any = None) -> tuple[Float[AnyArray, ""], Parameters]:
+        """The reported loss, and the gradient of the descended one."""
+        (_, loss), gradient = jax.value_and_grad(self.losses, has_aux=True)(parameters, key)
+        return loss, gradient
+
+    def gradient_norm(self, gradient: Parameters) -> Float[AnyArray, ""]:
+        """The norm of dL/dF over what learns."""
+        return self._scale() * jnp.sqrt(jnp.sum(gradient**2))
 
     def gram(self, parameters: Parameters) -> Float[AnyArray, "D D"]:
         factor = self.factor(parameters)
         return factor.T @ factor
 
     def state(self, parameters: Parameters) -> State:
-        return self.start.with_factor(np.asarray(self.factor(parameters)))
+        """The state that these parameters mean, in NumPy arrays; frozen columns as they were."""
+        factor = np.array(self.start.factor)
+        factor[..., list(self.columns)] = np.asarray(parameters) / self._scale()
+        return self.start.with_factor(factor)
 
     def _scale(self) -> float:
         return float(np.sqrt(self.start.factor.shape[-2])) if self.per_neuron else 1.0
+
+
+def stacked(problems: Sequence[Problem]) -> Problem:
+    """One problem with a leading batch axis on all arrays; raises ValueError where they are not alike."""
+    if len({jax.tree.structure(problem) for problem in problems}) > 1:
+        raise argument_error(
+            "task",
+            "have one time resolution for all networks of a batch",
+            "its fastest rates differ too much for full networks in continuous time",
+            "Give the rnn a `dt`, or train them one by one.",
+        )
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *problems)

@@ -1,18 +1,50 @@
 """What a rule hands back while it runs."""
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 import numpy as np
 
 
+class Ending(IntEnum):
+    """Why a run stands where it stands."""
+
+    COMPLETE = 0
+    STOP_LOSS = 1
+    STOP_GRADIENT = 2
+    FAILED = 3
+
+
 @dataclass(frozen=True)
 class Record:
-    """One chunk of a trajectory: values at the saved points, and where the parameters stand at its end."""
+    """One chunk of a trajectory: values at the saved points, and where the parameters stand at its end.
+
+    A batch of networks adds a leading axis to all arrays, to `time` only where learning rates differ.
+    """
 
     time: np.ndarray  # (saves,) learning time
     gram: np.ndarray  # (saves, D, D)
     loss: np.ndarray  # (saves,)
+    gradient_norm: np.ndarray  # (saves,)
     parameters: np.ndarray
+    ending: np.ndarray  # Ending so far, one per network of a batch
     step: np.ndarray | None = None  # (saves,) for descent
-    failure: str | None = None  # why the run cannot go on
+    failure: str = ""  # what went wrong, for the first network of a batch where it did
     statistics: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def failed_altogether(self) -> bool:
+        """Whether no network is left that has a state."""
+        return bool(np.all(self.ending == Ending.FAILED))
+
+    @property
+    def over(self) -> bool:
+        """Whether no network goes on."""
+        return bool(np.all(self.ending != Ending.COMPLETE))
+
+
+def endings(loss: np.ndarray, gradient_norm: np.ndarray, failed: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """The ending that a loss and a gradient norm mean under the limits `stops` for them."""
+    ending = np.where(gradient_norm <= stops[1], Ending.STOP_GRADIENT, Ending.COMPLETE)
+    ending = np.where(loss <= stops[0], Ending.STOP_LOSS, ending)
+    return np.where(failed, Ending.FAILED, ending)

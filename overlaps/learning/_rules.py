@@ -8,7 +8,7 @@ from typing import Any
 import diffrax
 import optax
 
-from overlaps._checks import argument_error, count, number
+from overlaps._checks import argument_error, count, number, parameter
 
 OptimizerFactory = Callable[[Any], optax.GradientTransformation]
 
@@ -23,7 +23,8 @@ class GradientFlow:
     `duration`: learning time to integrate over, where learning time is learning rate times step. `rtol`, `atol`: tolerances of
     the adaptive solver. `solver`: a diffrax solver, None for diffrax.Tsit5(); diffrax.Kvaerno5() for stiff problems, such as
     targets that decay slowly. `rates`: relative learning rate per letter or vector label, as in {"m": 0, "u1": 0.5}; 0
-    freezes. `max_steps`: a limit on solver steps, None for no limit. Raises ValueError for values out of range.
+    freezes. `max_steps`: a limit on solver steps, None for no limit. `stop_loss`, `stop_gradient`: end early, after the solver
+    step in which the loss, or the norm of dL/dF, has come down to this. Raises ValueError for values out of range.
     """
 
     duration: float = 10.0
@@ -32,10 +33,13 @@ class GradientFlow:
     solver: diffrax.AbstractSolver | None = None
     rates: Mapping[str, float] | None = None
     max_steps: int | None = None
+    stop_loss: float | None = None
+    stop_gradient: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("duration", "rtol", "atol"):
             object.__setattr__(self, name, number(name, getattr(self, name), above=0.0))
+        _check_stops(self)
         if self.solver is not None and not isinstance(self.solver, diffrax.AbstractSolver):
             raise argument_error(
                 "solver", "be a diffrax solver or None", f"{self.solver!r} came", "Pass diffrax.Kvaerno5(), for example."
@@ -53,19 +57,24 @@ class GradientDescent:
 
     `learning_rate`: eta, in learning time per step. `steps`: number of updates. `optimizer`: an optax factory that is called
     with the learning rate, as in functools.partial(optax.sgd, momentum=0.9); None for plain descent. On overlaps it has to
-    commute with rotations of neuron space, since others (Adam) do not close on overlaps. `rates`: relative learning rate
-    per letter or vector label, which multiplies the final update; 0 freezes and hides the vector from the optimiser. Raises
-    ValueError for values out of range.
+    commute with rotations of neuron space, since others (Adam) do not close on overlaps (docs/optimizers.md). `rates`:
+    relative learning rate per letter or vector label, which multiplies the final update; 0 freezes and hides the vector from
+    the optimiser. `stop_loss`, `stop_gradient`: end early, at the first step where the loss, or the norm of dL/dF, has come
+    down to this. An array of learning rates trains a batch of networks. Raises ValueError for values out of range.
     """
 
-    learning_rate: float = 5e-3
+    learning_rate: Any = 5e-3
     steps: int = 2000
     optimizer: OptimizerFactory | None = None
     rates: Mapping[str, float] | None = None
+    stop_loss: float | None = None
+    stop_gradient: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "learning_rate", number("learning_rate", self.learning_rate, above=0.0))
+        learning_rate = parameter("learning_rate", self.learning_rate, above=0.0)
+        object.__setattr__(self, "learning_rate", learning_rate if learning_rate.ndim else float(learning_rate))
         count("steps", self.steps)
+        _check_stops(self)
         if self.optimizer is not None:
             if not callable(self.optimizer):
                 raise argument_error(
@@ -94,6 +103,12 @@ def _comparable(optimizer: OptimizerFactory) -> OptimizerFactory:
     if isinstance(optimizer, functools.partial):
         return Factory(optimizer.func, optimizer.args, tuple(sorted(optimizer.keywords.items())))
     return optimizer
+
+
+def _check_stops(rule: GradientFlow | GradientDescent) -> None:
+    for name in ("stop_loss", "stop_gradient"):
+        if getattr(rule, name) is not None:
+            object.__setattr__(rule, name, number(name, getattr(rule, name), above=0.0))
 
 
 def _checked_rates(rates: Mapping[str, float] | None) -> dict[str, float] | None:

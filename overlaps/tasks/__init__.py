@@ -6,3 +6,8 @@ from overlaps.tasks._filters import (
     exponential_filter as exponential_filter,
     linear_filter as linear_filter,
 )
+from overlaps.tasks._label_noise import (
+    LabelNoise as LabelNoise,
+    label_noise as label_noise,
+)
+from overlaps.tasks._task import Task as Task

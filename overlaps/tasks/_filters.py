@@ -6,23 +6,23 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
 from overlaps._checks import argument_error, is_traced, number, numpy_for, parameter, real_array
 from overlaps._connectivity import Network, State
-from overlaps._gramians import finite_integral, finite_sum, infinite_integral, infinite_sum
 from overlaps._precision import in_float64
 from overlaps._rnn import RNN
-from overlaps._simulation import euler_response, exact_response, quadrature
+from overlaps._simulation import quadrature
 from overlaps._typing import AnyArray
+from overlaps.tasks._filter_losses import GramianLoss, SampledLoss
+from overlaps.tasks._task import Task
 
 DEFAULT_RATE = 4.0  # per tau: the fastest rate that is assumed where values cannot be read
 
 
-class LinearFilter(eqx.Module):
+class LinearFilter(Task):
     """Filter the input with the impulse response f*(t) = C exp(A t) B.
 
     The loss is the squared distance int_0^horizon |f(t) - f*(t)|^2 dt of the impulse responses, which for white-noise input
@@ -34,25 +34,30 @@ class LinearFilter(eqx.Module):
     infinite horizon.
     """
 
-    A: Float[AnyArray, "n n"]
-    B: Float[AnyArray, "n I"]
-    C: Float[AnyArray, "O n"]
+    A: Float[AnyArray, "*batch n n"]
+    B: Float[AnyArray, "*batch n I"]
+    C: Float[AnyArray, "*batch O n"]
     horizon: float | None = eqx.field(static=True)
 
     loss_units: ClassVar[str] = "1 / tau"
 
     def __init__(self, A: Any, B: Any, C: Any, horizon: float | None = 20.0):
-        self.A = real_array("A", A, ndim=2)
-        self.B = real_array("B", B, ndim=2)
-        self.C = real_array("C", C, ndim=2)
-        n = self.A.shape[0]
-        for name, shape, expected in (
-            ("A", self.A.shape, (n, n)),
-            ("B", self.B.shape, (n, self.B.shape[1])),
-            ("C", self.C.shape, (self.C.shape[0], n)),
+        arrays = [real_array(name, value) for name, value in (("A", A), ("B", B), ("C", C))]
+        batch = np.broadcast_shapes(*(array.shape[:-2] for array in arrays))
+        rows = arrays[0].shape[-1] if arrays[0].ndim else 0
+        for name, array, fits in zip(
+            "ABC",
+            arrays,
+            (arrays[0].shape[-2:] == (rows, rows), arrays[1].shape[-2:-1] == (rows,), arrays[2].shape[-1:] == (rows,)),
+            strict=True,
         ):
-            if shape != expected or 0 in shape:
-                raise argument_error(name, f"have shape {expected}, since `A` has {n} rows", f"its shape is {shape}")
+            if not fits or array.ndim not in (2, 3) or 0 in array.shape:
+                expected = {"A": "(n, n)", "B": "(n, inputs)", "C": "(outputs, n)"}[name]
+                raise argument_error(
+                    name, f"have shape {expected} with n = {rows}, after a batch axis if any", f"its shape is {array.shape}"
+                )
+        xp = numpy_for(arrays)
+        self.A, self.B, self.C = (xp.broadcast_to(array, (*batch, *array.shape[-2:])) for array in arrays)
         self.horizon = None if horizon is None else number("horizon", horizon, above=0.0)
         if self.horizon is None and not is_traced(self.A) and np.max(np.linalg.eigvals(self.A).real) >= 0:
             raise argument_error(
@@ -64,17 +69,21 @@ class LinearFilter(eqx.Module):
 
     @property
     def inputs(self) -> int:
-        return self.B.shape[1]
+        return self.B.shape[-1]
 
     @property
     def outputs(self) -> int:
-        return self.C.shape[0]
+        return self.C.shape[-2]
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        return self.A.shape[:-2]
 
     @in_float64
-    def impulse_response(self, times: Any) -> Float[AnyArray, "samples O I"]:
+    def impulse_response(self, times: Any) -> Float[AnyArray, "*batch samples O I"]:
         """f*(t) at `times` of shape (samples,), in the unit of tau."""
-        times = real_array("times", times, ndim=1)
-        return self.C @ _expm(self.A * times[:, None, None]) @ self.B
+        A, B, C = (array[..., None, :, :] for array in (self.A, self.B, self.C))
+        return C @ _expm(A * real_array("times", times, ndim=1)[:, None, None]) @ B
 
     @in_float64
     def loss(self, state: State, rnn: RNN) -> Float[AnyArray, ""]:
@@ -88,18 +97,33 @@ class LinearFilter(eqx.Module):
     def objective(self, state: State, rnn: RNN) -> Callable[[State], Float[AnyArray, ""]]:
         """The loss as a function of states shaped like `state`, everything else prepared; raises as `loss` does."""
         self._check(state, rnn)
-        if not isinstance(state, Network) or self.horizon is None:
-            if rnn.dt is None:
-                return GramianLoss(self, rnn, None, None)
-            samples = None if self.horizon is None else _samples(self.horizon, rnn.dt)
-            return GramianLoss(self, rnn, _expm(self.A * rnn.dt), samples)
+        if isinstance(state, Network) and self.horizon is not None:
+            return self._sampled(state, rnn, self.horizon)
         if rnn.dt is None:
-            steps = self._panels(state, rnn, self.horizon)
-            times, weights = quadrature(steps, self.horizon)
+            return GramianLoss(self.A, self.B, self.C, None, rnn, self.horizon, None)
+        samples = None if self.horizon is None else _samples(self.horizon, rnn.dt)
+        return GramianLoss(self.A, self.B, self.C, _expm(self.A * rnn.dt), rnn, self.horizon, samples)
+
+    def sampled_objective(self, state: State, rnn: RNN) -> SampledLoss:
+        """The same loss as a sum over Euler samples, each of which can have noise of its own; raises as `loss` does."""
+        self._check(state, rnn)
+        if rnn.dt is None or self.horizon is None:
+            raise argument_error(
+                "task",
+                "have samples to carry noise",
+                "its horizon is infinite" if self.horizon is None else "time is continuous",
+                "Give the task a finite horizon and the rnn a `dt`.",
+            )
+        return self._sampled(state, rnn, self.horizon)
+
+    def _sampled(self, state: State, rnn: RNN, horizon: float) -> SampledLoss:
+        if rnn.dt is None:
+            steps = self._panels(state, rnn, horizon)
+            times, weights = quadrature(steps, horizon)
         else:
-            steps = _samples(self.horizon, rnn.dt)
+            steps = _samples(horizon, rnn.dt)
             times, weights = np.arange(steps) * rnn.dt, np.full(steps, rnn.dt)
-        return SimulatedLoss(self.impulse_response(times), weights, rnn, steps, self.horizon)
+        return SampledLoss(self.impulse_response(times), weights, rnn, steps, horizon)
 
     def _check(self, state: State, rnn: RNN) -> None:
         inputs, _, outputs = state.layout
@@ -119,13 +143,13 @@ class LinearFilter(eqx.Module):
                     "The loss is infinite there: scale u or v down, or give the task a finite horizon.",
                 )
 
-    def _panels(self, state: Network, rnn: RNN, horizon: float) -> int:
+    def _panels(self, state: State, rnn: RNN, horizon: float) -> int:
         """Panels on which the power series of network and target converge, rounded up to a power of two."""
         rate = DEFAULT_RATE / rnn.tau
         if not is_traced(self, state):
             net = state.overlaps()
             weights = math.sqrt(np.linalg.norm(net["uu"], 2) * np.linalg.norm(net["vv"], 2))
-            rate = max((1 + 2 * weights) / rnn.tau, float(np.linalg.norm(self.A, 2)))
+            rate = max(rate, (1 + 2 * weights) / rnn.tau, float(np.linalg.norm(self.A, 2)))
         return 2 ** max(0, math.ceil(math.log2(horizon * rate)))
 
     def __repr__(self) -> str:
@@ -133,49 +157,6 @@ class LinearFilter(eqx.Module):
         horizon = "infinite" if self.horizon is None else f"{self.horizon:g}"
         poles = "traced" if is_traced(self.A) else np.array2string(np.linalg.eigvals(self.A), precision=4)
         return f"LinearFilter(inputs={inputs}, outputs={outputs}, poles={poles}, horizon={horizon})"
-
-
-class GramianLoss(eqx.Module):
-    """|f - f*|^2 as C X C^T with X the Gramian of network and target side by side: no time stepping."""
-
-    task: LinearFilter
-    rnn: RNN
-    propagator: Float[AnyArray, "n n"] | None  # exp(A* dt), for Euler
-    samples: int | None = eqx.field(static=True)
-
-    def __call__(self, state: State) -> Float[AnyArray, ""]:
-        system, task, dt = self.rnn.system(state), self.task, self.rnn.dt
-        source = jnp.concatenate([system.B, task.B])
-        source = source @ source.T
-        readout = jnp.concatenate([system.C, -task.C], axis=1)
-        if dt is None:
-            joint = jax.scipy.linalg.block_diag(system.A, task.A)
-            if task.horizon is None:
-                gramian = infinite_integral(joint, source)
-            else:
-                gramian = finite_integral(joint, source, task.horizon, self.rnn.tau)
-        else:
-            joint = jax.scipy.linalg.block_diag(jnp.eye(system.A.shape[0]) + dt * system.A, self.propagator)
-            samples = self.samples
-            gramian = dt * (infinite_sum(joint, source) if samples is None else finite_sum(joint, source, samples))
-        return jnp.sum(readout @ gramian * readout)
-
-
-class SimulatedLoss(eqx.Module):
-    """|f - f*|^2 from the simulated impulse response of all N units."""
-
-    target: Float[AnyArray, "samples O I"]
-    weights: Float[AnyArray, " samples"]
-    rnn: RNN
-    steps: int = eqx.field(static=True)  # Euler steps, or panels in continuous time
-    horizon: float = eqx.field(static=True)
-
-    def __call__(self, state: Any) -> Float[AnyArray, ""]:
-        if self.rnn.dt is None:
-            response = exact_response(state, self.rnn, self.steps, self.horizon)
-        else:
-            response = euler_response(state, self.rnn, self.rnn.dt, self.steps)
-        return jnp.einsum("k,koi->", self.weights, (response - self.target) ** 2)
 
 
 def exponential_filter(rate: Any = 0.2, amplitude: Any = 1.0, horizon: float | None = 20.0) -> LinearFilter:
@@ -199,7 +180,9 @@ def damped_oscillation(
     """
     rate, frequency = parameter("rate", rate, least=0.0), parameter("frequency", frequency, above=0.0)
     amplitude = parameter("amplitude", amplitude)
-    return LinearFilter(_stack([[-rate, -frequency], [frequency, -rate]]), [[1.0], [0.0]], _stack([[amplitude, 0.0]]), horizon)
+    return LinearFilter(
+        _stack([[-rate, -frequency], [frequency, -rate]]), [[1.0], [0.0]], _stack([[amplitude, 0.0 * amplitude]]), horizon
+    )
 
 
 linear_filter = LinearFilter
@@ -211,7 +194,10 @@ def _evaluate(objective: Callable[[State], Float[AnyArray, ""]], state: State) -
 
 
 def _stack(rows: list[list[Any]]) -> Any:
-    return numpy_for(rows).array(rows)
+    """A matrix from its entries, or a batch of matrices where entries are arrays."""
+    xp = numpy_for(rows)
+    entries = xp.broadcast_arrays(*(entry for row in rows for entry in row))
+    return xp.stack(entries, axis=-1).reshape(*entries[0].shape, len(rows), len(rows[0]))
 
 
 def _expm(A: Any) -> Any:

@@ -1,0 +1,120 @@
+"""What gradient flow conserves, and how overlaps couple when they learn: the consequences of symmetry."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from overlaps._checks import argument_error
+from overlaps._connectivity import Network, Overlaps, State
+from overlaps._layout import Layout
+from overlaps._rnn import RNN
+from overlaps.learning._datasets import description, grams
+
+
+def conserved(state: State | xr.Dataset, rnn: RNN | None = None, rates: Mapping[str, float] | None = None) -> Any:
+    """Quantities that gradient flow conserves, for relative `rates` per letter or vector label (docs/symmetries.md).
+
+    For a linear network: "spectrum", the D eigenvalues of J M^-1 G with J = +1 on m, u, -1 on v, z and M the rates, in
+    ascending order; "balance", the scalar sum m.m / r_m - sum z.z / r_z over N; "gauge", the (R, R) matrix of
+    u_i.u_j / sqrt(r_ui r_uj) - v_i.v_j / sqrt(r_vi r_vj) over N, NaN where r_ui r_vi and r_uj r_vj differ; for a `Network` also
+    the (N, N) matrix "K" = (Y M_Y^-1 Y^T - X M_X^-1 X^T) / N, X = [m u], Y = [v z]. A frozen vector (rate 0) takes away the
+    charges that it takes part in: the spectrum, K and balance are absent, gauge entries are NaN.
+
+    Of a Dataset of `learn` the charges at all times, as a Dataset with dims `time`, `mode`, `latent` and `latent_`; the rates
+    are those of the run unless given, and `rates` has to be given for phases with rates of their own. Raises ValueError for a
+    Dataset of another kind, or a state without an rnn.
+    """
+    if isinstance(state, xr.Dataset):
+        return _along(state, rates)
+    if rnn is None:
+        raise argument_error("rnn", "be given with a state", "None came", "What is conserved depends on the model.")
+    layout = state.layout
+    scale = np.asarray(layout.columns(dict(rates or {})))
+    charges = _charges(np.asarray(state.overlaps().gram), layout, scale)
+    if isinstance(state, Network) and np.all(scale > 0):
+        signed = np.asarray(state.vectors) * np.where(_signs(layout) > 0, -1.0, 1.0) / scale
+        charges["K"] = signed @ np.swapaxes(np.asarray(state.vectors), -1, -2) / state.n
+    return charges
+
+
+def _along(dataset: xr.Dataset, rates: Mapping[str, float] | None) -> xr.Dataset:
+    start, rule = description(dataset, "state"), description(dataset, "rule")
+    if rates is None and rule is not None:
+        rates = rule["rates"]
+    layout = Layout(start["inputs"], start["rank"], start["outputs"])
+    charges = _charges(grams(dataset), layout, np.asarray(layout.columns(dict(rates or {}))))
+    lead = dataset["loss"].dims
+    dims = {"spectrum": ("mode",), "balance": (), "gauge": ("latent", "latent_")}
+    names = {
+        "spectrum": "eigenvalues of J M^-1 G",
+        "balance": "m.m / r_m - z.z / r_z over N",
+        "gauge": "u^T u / r_u - v^T v / r_v over N",
+    }
+    variables = {
+        name: ((*lead, *dims[name]), values, {"long_name": names[name], "units": "1"}) for name, values in charges.items()
+    }
+    times = {name: values for name, values in dataset.coords.items() if set(values.dims) <= set(lead)}
+    return xr.Dataset(variables, times, {"description": "charges of gradient flow"})
+
+
+def _charges(gram: np.ndarray, layout: Layout, rates: np.ndarray) -> dict[str, np.ndarray]:
+    """The charges of overlap matrices (..., D, D)."""
+    m, u, v, z = (np.arange(layout.size)[part] for part in layout.slices.values())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weighted = gram / np.sqrt(np.outer(rates, rates))
+    gauge = weighted[..., u[:, None], u] - weighted[..., v[:, None], v]
+    products = rates[u] * rates[v]
+    gauge = np.where((products[:, None] == products) & (products > 0), gauge, np.nan)
+    charges = {"gauge": gauge}
+    if np.all(rates[[*m, *z]] > 0):
+        diagonal = np.diagonal(weighted, axis1=-2, axis2=-1)
+        charges["balance"] = diagonal[..., m].sum(-1) - diagonal[..., z].sum(-1)
+    if np.all(rates > 0):
+        # J M^-1 G has the eigenvalues of F' J F'^T, which is symmetric, for a factor F' of the weighted matrix.
+        values, vectors = np.linalg.eigh(weighted)
+        factor = np.sqrt(np.maximum(values, 0.0))[..., None] * np.swapaxes(vectors, -1, -2)
+        charges["spectrum"] = np.linalg.eigvalsh((factor * _signs(layout)) @ np.swapaxes(factor, -1, -2))
+    return charges
+
+
+def _signs(layout: Layout) -> np.ndarray:
+    """+1 on m and u, -1 on v and z."""
+    return np.repeat([1.0, -1.0], [layout.inputs + layout.rank, layout.rank + layout.outputs])
+
+
+def metric(overlaps: Overlaps, rnn: RNN, rates: Mapping[str, float] | None = None) -> xr.DataArray:
+    """The matrix Gbar of the flow in overlap coordinates, d sigma/ds = -Gbar dL/d sigma: which overlap moves which.
+
+    Gbar = N D M D^T with D = d sigma / d P and M the relative `rates`; between the overlaps a.b and c.d it is
+    r_a [a = c] b.d + r_a [a = d] b.c + r_b [b = c] a.d + r_b [b = d] a.c ([GB26], written there for ranks 1 and 2;
+    docs/symmetries.md). A DataArray with dims `overlap` and `source` and the coordinate `visible` for each, so that
+    metric(net, rnn).sel(source=...) shows what the gradient of an overlap drives.
+    """
+    layout = overlaps.layout
+    gram = np.asarray(overlaps.gram)
+    weights = np.diag(layout.columns(dict(rates or {})))
+    rows, columns = (np.array([getattr(pair, side) for pair in layout.pairs]) for side in ("row", "column"))
+
+    def pairs(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return one[:, None], other[None, :]
+
+    values = sum(
+        weights[pairs(one, other)] * gram[pairs(rest, remaining)]
+        for one, rest in ((rows, columns), (columns, rows))
+        for other, remaining in ((rows, columns), (columns, rows))
+    )
+    labels, seen = [pair.label for pair in layout.pairs], list(rnn.visible(layout))
+    return xr.DataArray(
+        values,
+        dims=("overlap", "source"),
+        coords={
+            "overlap": labels,
+            "source": labels,
+            "visible": ("overlap", seen),
+            "source_visible": ("source", seen),
+        },
+        name="metric",
+        attrs={"long_name": "metric of the learning flow", "units": "1"},
+    )

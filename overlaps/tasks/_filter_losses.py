@@ -1,0 +1,73 @@
+"""The squared distance between impulse responses, from Gramians and from samples."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from overlaps._connectivity import Network, State
+from overlaps._gramians import finite_integral, finite_sum, infinite_integral, infinite_sum, orbit
+from overlaps._rnn import RNN
+from overlaps._simulation import euler_response, exact_response
+from overlaps._typing import AnyArray
+
+
+class GramianLoss(eqx.Module):
+    """|f - f*|^2 as C X C^T with X the Gramian of network and target side by side: no time stepping."""
+
+    A: Float[AnyArray, "n n"]  # of the target, as are B and C
+    B: Float[AnyArray, "n I"]
+    C: Float[AnyArray, "O n"]
+    propagator: Float[AnyArray, "n n"] | None  # exp(A dt), for Euler
+    rnn: RNN
+    horizon: float | None = eqx.field(static=True)
+    samples: int | None = eqx.field(static=True)
+
+    def __call__(self, state: State) -> Float[AnyArray, ""]:
+        system, dt = self.rnn.system(state), self.rnn.dt
+        source = jnp.concatenate([system.B, self.B])
+        source = source @ source.T
+        readout = jnp.concatenate([system.C, -self.C], axis=1)
+        if dt is None:
+            joint = jax.scipy.linalg.block_diag(system.A, self.A)
+            if self.horizon is None:
+                gramian = infinite_integral(joint, source)
+            else:
+                gramian = finite_integral(joint, source, self.horizon, self.rnn.tau)
+        else:
+            joint = jax.scipy.linalg.block_diag(jnp.eye(system.A.shape[0]) + dt * system.A, self.propagator)
+            samples = self.samples
+            gramian = dt * (infinite_sum(joint, source) if samples is None else finite_sum(joint, source, samples))
+        return jnp.sum(readout @ gramian * readout)
+
+
+class SampledLoss(eqx.Module):
+    """sum_k w_k |f(t_k) - f*(t_k)|^2, where f is simulated with all N units, or is the reduced response under Euler."""
+
+    target: Float[AnyArray, "samples O I"]
+    weights: Float[AnyArray, " samples"]
+    rnn: RNN
+    steps: int = eqx.field(static=True)  # Euler steps, or panels in continuous time
+    horizon: float = eqx.field(static=True)
+
+    def __call__(self, state: State) -> Float[AnyArray, ""]:
+        return self.total(self.errors(state))
+
+    def errors(self, state: State) -> Float[AnyArray, "samples O I"]:
+        """F - f* at the sample times."""
+        return self._response(state) - self.target
+
+    def total(self, errors: Float[AnyArray, "samples O I"]) -> Float[AnyArray, ""]:
+        """The loss that errors make."""
+        return jnp.einsum("k,koi->", self.weights, errors**2)
+
+    def _response(self, state: Any) -> Float[AnyArray, "samples O I"]:
+        dt = self.rnn.dt
+        if dt is None:
+            return exact_response(state, self.rnn, self.steps, self.horizon)
+        if isinstance(state, Network):
+            return euler_response(state, self.rnn, dt, self.steps)
+        system = self.rnn.system(state)
+        return system.C @ orbit(jnp.eye(system.A.shape[0]) + dt * system.A, system.B, self.steps)

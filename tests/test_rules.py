@@ -1,0 +1,163 @@
+"""Which rules close on overlaps: the accepted ones agree with networks to rounding, the refused ones say why."""
+
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import overlaps as ov
+from tests.test_filters import oscillating_task
+
+NETWORK = ov.Overlaps.random(6, rank=3, inputs=2, outputs=2).sample(57, 0)
+TASK, RNN = oscillating_task(2, 2, 4.0), ov.RNN(dt=0.1)
+
+
+def scheduled(rate):
+    return optax.sgd(optax.warmup_cosine_decay_schedule(0.0, 1.0, 20, 100)), optax.scale(rate)
+
+
+RULES = {
+    "plain": None,
+    "sgd": optax.sgd,
+    "momentum": functools.partial(optax.sgd, momentum=0.9),
+    "nesterov": functools.partial(optax.sgd, momentum=0.9, nesterov=True),
+    "coupled decay": lambda rate: optax.chain(optax.add_decayed_weights(0.05), optax.sgd(rate, momentum=0.5)),
+    "decoupled decay": lambda rate: optax.chain(optax.sgd(rate, momentum=0.5), optax.add_decayed_weights(-1e-3)),
+    "clipping": lambda rate: optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(rate)),
+    "schedule": lambda rate: optax.chain(*scheduled(rate)),
+    "normalised": lambda rate: optax.chain(optax.normalize_by_update_norm(), optax.sgd(rate)),
+    "chain": lambda rate: optax.chain(
+        optax.clip_by_global_norm(2.0),
+        optax.trace(0.8),
+        optax.add_decayed_weights(1e-3),
+        optax.scale_by_schedule(optax.exponential_decay(1.0, 50, 0.5)),
+        optax.scale(-rate),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_accepted_rules_train_overlaps_as_they_train_networks(name):
+    task = ov.tasks.label_noise(TASK, 0.5)
+    rule = ov.GradientDescent(2e-3, 120, optimizer=RULES[name], rates={"m1": 0.0, "v": 0.5, "u2": 2.0})
+    theory, simulation = (ov.learn(state, task, RNN, rule, key=4) for state in (NETWORK.overlaps(), NETWORK))
+    np.testing.assert_allclose(theory["sigma"], simulation["sigma"], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(theory["loss"], simulation["loss"], rtol=1e-12)
+    np.testing.assert_allclose(theory["gradient_norm"], simulation["gradient_norm"], rtol=1e-11)
+    moved = np.abs(theory["sigma"] - theory["sigma"].isel(time=0)).max("time")
+    assert float(moved.sel(overlap="m1m1")) < 1e-15
+    assert np.all(moved.drop_sel(overlap="m1m1") > 1e-6)
+    if name in ("clipping", "chain"):
+        assert np.all(theory["gradient_norm"][:10] > 2.0)  # so that clipping does clip
+
+
+def test_noise_differs_between_keys_and_steps_and_leaves_the_reported_loss_clean():
+    start = NETWORK.overlaps()
+    rule = ov.GradientDescent(2e-3, 50)
+    noisy = {key: ov.learn(start, ov.tasks.label_noise(TASK, 0.5), RNN, rule, key=key) for key in (0, 1)}
+    clean = ov.learn(start, TASK, RNN, rule)
+    assert float(noisy[0]["loss"][0]) == pytest.approx(float(clean["loss"][0]), rel=1e-12)
+    distances = [float(np.abs(noisy[0]["sigma"] - other["sigma"]).max()) for other in (noisy[1], clean)]
+    assert min(distances) > 1e-4
+    silent = ov.learn(start, ov.tasks.label_noise(TASK, 0.0), RNN, rule, key=0)
+    np.testing.assert_allclose(silent["sigma"], clean["sigma"], atol=1e-12)
+
+
+def test_label_noise_has_the_gradient_of_noisy_targets():
+    # One step from the same state: the mean over keys of the first step is the clean step, and its variance that of
+    # d sigma = 2 eta sum_k dt xi_k . d f_k, which is quadratic in std at second order in eta only.
+    start, eta, std, draws = ov.Overlaps.random(0), 1e-3, 0.3, 400
+    task = ov.tasks.exponential_filter(horizon=4.0)
+    keys = jax.random.split(jax.random.key(0), draws)
+    rule = ov.GradientDescent(eta, 1)
+    steps = ov.learn(start, ov.tasks.label_noise(task, std), RNN, rule, saves=2, key=keys)["sigma"].diff("time").isel(time=0)
+    clean = ov.learn(start, task, RNN, rule, saves=2)["sigma"].diff("time").isel(time=0)
+    zm = steps.sel(overlap="zm")
+    # f_k depends on zm as (1 - dt)^k; the metric couples zm to itself by mm + zz, and to others weakly.
+    gain = 0.1 * np.sqrt(np.sum((1 - 0.1) ** (2 * np.arange(40))))
+    expected = 2 * eta * std * gain * (start["mm"] + start["zz"]).item()
+    assert float(zm.std()) == pytest.approx(expected, rel=0.2)
+    assert float(zm.mean()) == pytest.approx(float(clean.sel(overlap="zm")), abs=4 * expected / np.sqrt(draws))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "reason"),
+    [
+        (optax.adam, "adam looks at single neurons"),
+        (optax.lion, "lion looks at single neurons"),
+        (optax.rmsprop, "rmsprop looks at single neurons"),
+        (optax.sign_sgd, "sign_sgd looks at single neurons"),
+        (lambda rate: optax.chain(optax.clip(0.1), optax.sgd(rate)), "looks at single neurons"),
+        (lambda rate: optax.chain(optax.clip_by_block_rms(0.1), optax.sgd(rate)), "depends on the number of neurons"),
+    ],
+)
+def test_refused_rules_say_why_and_run_on_networks(optimizer, reason):
+    rule = ov.GradientDescent(1e-3, 20, optimizer=optimizer)
+    with pytest.raises(ValueError, match=reason):
+        ov.learn(NETWORK.overlaps(), TASK, RNN, rule)
+    dataset = ov.learn(NETWORK, TASK, RNN, rule)
+    assert float(dataset["loss"][-1]) < float(dataset["loss"][0])
+
+
+def test_adam_does_not_close():
+    # Two networks with the same overlaps, other vectors: descent cannot tell them apart, Adam does.
+    net, task = ov.Overlaps.random(0), ov.tasks.exponential_filter(horizon=4.0)
+    networks = [net.sample(30, seed) for seed in (1, 2)]
+
+    def gap(optimizer):
+        rule = ov.GradientDescent(1e-2, 100, optimizer=optimizer)
+        one, other = (ov.learn(network, task, RNN, rule)["sigma"] for network in networks)
+        return float(np.abs(one - other).max())
+
+    assert gap(None) < 1e-12
+    assert gap(optax.adam) > 1e-2
+
+
+def test_stops_end_at_the_first_step_that_reaches_them():
+    net, task = ov.Overlaps.random(0), ov.tasks.exponential_filter(horizon=4.0)
+    whole = ov.learn(net, task, RNN, ov.GradientDescent(1e-2, 600), saves=601)
+    for state in (net, net.sample(9, 0)):
+        for name, variable, value in (("stop_loss", "loss", 1e-2), ("stop_gradient", "gradient_norm", 0.1)):
+            stopped = ov.learn(state, task, RNN, ov.GradientDescent(1e-2, 600, **{name: value}), saves=11)
+            first = int(np.argmax(whole[variable].values <= value))
+            assert stopped["step"][-1] == first > 60
+            np.testing.assert_allclose(stopped["sigma"][-1], whole["sigma"][first], atol=1e-12)
+            assert stopped.attrs["endings"] == f'["{name}"]'
+            zm = float(stopped["sigma"].sel(overlap="zm")[-1])
+            assert ov.final_state(stopped).overlaps()["zm"].item() == pytest.approx(zm, abs=1e-14)
+    assert whole.attrs["endings"] == '["complete"]'
+
+
+def test_flows_stop_after_the_solver_step_that_reaches_the_limit():
+    net, task = ov.Overlaps.random(0), ov.tasks.exponential_filter(horizon=4.0)
+    whole = ov.learn(net, task, RNN, ov.GradientFlow(6.0), saves=601)
+    for name, variable, value in (("stop_loss", "loss", 1e-2), ("stop_gradient", "gradient_norm", 0.1)):
+        stopped = ov.learn(net, task, RNN, ov.GradientFlow(6.0, **{name: value}), saves=11)
+        first = float(whole["time"][np.argmax(whole[variable].values <= value)])
+        assert first - 0.01 <= float(stopped["time"][-1]) < first + 0.1
+        assert stopped[variable][-1] <= value < stopped[variable][-2]
+        assert stopped.attrs["endings"] == f'["{name}"]'
+
+
+def test_random_tasks_need_a_key_steps_and_samples():
+    net, task = ov.Overlaps.random(0), ov.tasks.exponential_filter(horizon=4.0)
+    noisy = ov.tasks.label_noise(task, 0.1)
+    for act, message in (
+        (lambda: ov.learn(net, noisy, RNN, ov.GradientDescent()), "`key` must be a jax.random key or an integer seed"),
+        (lambda: ov.learn(net, noisy, RNN, ov.GradientFlow(), key=0), "`rule` must be a GradientDescent"),
+        (lambda: ov.learn(net, noisy, ov.RNN(), ov.GradientDescent(), key=0), "must have samples .* time is continuous"),
+        (
+            lambda: ov.learn(
+                net, ov.tasks.label_noise(ov.tasks.exponential_filter(horizon=None), 0.1), RNN, ov.GradientDescent(), key=0
+            ),
+            "must have samples .* horizon is infinite",
+        ),
+        (lambda: ov.tasks.label_noise(task, -0.1), "`std` must be a number of at least 0"),
+        (lambda: ov.tasks.label_noise(noisy, 0.1), "`task` must be a filter task"),
+        (lambda: ov.GradientFlow(stop_loss=0.0), "`stop_loss` must be a number greater than 0"),
+        (lambda: ov.GradientDescent(stop_gradient=-1.0), "`stop_gradient` must be a number greater than 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            act()
