@@ -30,12 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         demonstrate(**vars(options))
-    except (ValueError, ov.DivergenceError) as error:
+    except (ValueError, OSError, ov.DivergenceError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
 
 
 def demonstrate(rank: int, neurons: int, seed: int, steps: int, learning_rate: float, output: Path) -> None:
     """Learn the exponential filter in overlap space and with all neurons; print, save and plot both."""
+    output.mkdir(parents=True, exist_ok=True)
     network = ov.Overlaps.random(seed, rank=rank, n=neurons).sample(neurons, seed + 1)
     run = functools.partial(
         ov.learn,
@@ -51,7 +52,6 @@ def demonstrate(rank: int, neurons: int, seed: int, steps: int, learning_rate: f
     print(_table(theory, simulation, rank))
     print(f"Largest difference between theory and the network of {neurons} neurons in any overlap: {difference:.1e}")
 
-    output.mkdir(parents=True, exist_ok=True)
     data, picture = output / "overlaps.nc", output / "overlaps.png"
     simulation.assign(sigma_theory=theory["sigma"], loss_theory=theory["loss"]).to_netcdf(data)
     ov.plots.plot_comparison(theory, simulation).savefig(picture, dpi=150)

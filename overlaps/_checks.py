@@ -23,6 +23,11 @@ def is_traced(*trees: Any) -> bool:
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
 
 
+def is_inside_trace() -> bool:
+    """Whether a surrounding jit records even operations on concrete arrays."""
+    return is_traced(jnp.zeros(()))
+
+
 def numpy_for(*trees: Any) -> Any:
     """jax.numpy for traced arrays, NumPy for concrete ones: float64 whatever the JAX flag, and nothing to compile."""
     return jnp if is_traced(trees) else np
@@ -36,6 +41,8 @@ def number(name: str, value: Any, *, above: float | None = None, least: float | 
         requirement = f"be a number of at least {least:g}"
     else:
         requirement = "be a finite number"
+    if isinstance(value, bool | str) or np.ndim(value) > 0:
+        raise argument_error(name, requirement, f"{value!r} came")
     try:
         result = float(value)
     except (TypeError, ValueError):

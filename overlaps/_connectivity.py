@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from overlaps._checks import argument_error, count, is_traced, number, numpy_for, real_array
-from overlaps._gram import checked_gram, square_root
+from overlaps._gram import MEND, checked_gram, smallest_eigenvalue, square_root
 from overlaps._layout import Layout
 from overlaps._precision import in_float64, random_key
 from overlaps._typing import AnyArray
@@ -93,7 +93,7 @@ class Overlaps(State):
         if n is None:
             gram = np.eye(layout.size)
         else:
-            vectors = _normal(key, count("n", n), layout.size)
+            vectors = _normal(random_key("key", key), count("n", n), layout.size)
             gram = vectors.T @ vectors / n
         return cls(scale**2 * gram, *layout)
 
@@ -149,7 +149,6 @@ class Overlaps(State):
         """
         traced = is_traced(self.gram, overlaps)
         gram: Any = jnp.asarray(self.gram) if traced else np.array(self.gram)
-        names = ", ".join(overlaps)
         for name, value in overlaps.items():
             left, right = self.layout.block(name) or self.layout.entry(name)
             shape = np.broadcast_to(0.0, gram.shape[-2:])[left, right].shape
@@ -164,10 +163,15 @@ class Overlaps(State):
                 gram = gram.at[..., left, right].set(value).at[..., right, left].set(value.T)
             else:
                 gram[..., left, right], gram[..., right, left] = value, value.T
-        try:
-            return Overlaps(gram, *self.layout)
-        except ValueError as error:
-            raise ValueError(f"These values of {names} do not fit the other overlaps. {error}") from None
+        smallest = 0.0 if traced else smallest_eigenvalue(gram)
+        if smallest < 0:
+            raise argument_error(
+                ", ".join(overlaps),
+                "leave the overlap matrix positive semi-definite",
+                f"its smallest eigenvalue would be {smallest:.3g}",
+                MEND,
+            )
+        return Overlaps(gram, *self.layout)
 
     @in_float64
     def sample(self, n: int, key: Any, exact: bool = True) -> "Network":
@@ -183,7 +187,8 @@ class Overlaps(State):
             raise argument_error(
                 "n", f"be at least {size}, the number of vectors, to realise the overlaps exactly", f"{n} came"
             )
-        rows = _normal(key, n, size)
+        # Another stream than that of `random`: one seed for both must not give correlated draws.
+        rows = _normal(jax.random.fold_in(random_key("key", key), 1), n, size)
         if exact:
             xp = numpy_for(rows)
             basis, triangle = xp.linalg.qr(rows)
@@ -265,7 +270,7 @@ class Network(State):
 
 
 def _normal(key: Any, rows: int, columns: int) -> Any:
-    draws = jax.random.normal(random_key("key", key), (rows, columns))
+    draws = jax.random.normal(key, (rows, columns))
     return draws if is_traced(draws) else np.asarray(draws)
 
 

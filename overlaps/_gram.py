@@ -6,7 +6,9 @@ import numpy as np
 
 from overlaps._checks import argument_error, is_traced, numpy_for, real_array
 from overlaps._layout import Layout
+from overlaps._precision import require_x64
 
+MEND = "No vectors have these overlaps: lower the off-diagonal entries or raise the diagonal ones."
 ROUNDING = 1e-10  # relative size below which asymmetry and negative eigenvalues count as rounding
 
 
@@ -29,20 +31,24 @@ def checked_gram(gram: Any, layout: Layout) -> Any:
             "Pass `inputs`, `rank` and `outputs`, and order the vectors as [m.. u.. v.. z..].",
         )
     if is_traced(gram):
+        require_x64("Overlaps")
         return gram
     gram = gram.astype(float)
-    largest = np.max(np.abs(gram), initial=0.0)
+    largest = np.max(np.abs(gram), axis=(-2, -1))
     transposed = np.swapaxes(gram, -1, -2)
-    asymmetry = np.max(np.abs(gram - transposed))
-    if asymmetry > ROUNDING * largest:
-        raise argument_error("gram", "be symmetric", f"entries differ from their mirror images by up to {asymmetry:.3g}")
+    asymmetry = np.max(np.abs(gram - transposed), axis=(-2, -1))
+    if np.any(asymmetry > ROUNDING * largest):
+        raise argument_error("gram", "be symmetric", f"entries and their mirror images differ by {np.max(asymmetry):.3g}")
     gram = (gram + transposed) / 2
-    smallest = np.min(np.linalg.eigvalsh(gram))
-    if smallest < -ROUNDING * largest:
-        raise argument_error(
-            "gram",
-            "be positive semi-definite",
-            f"its smallest eigenvalue is {smallest:.3g}",
-            "No vectors have these overlaps: lower the off-diagonal entries or raise the diagonal ones.",
-        )
+    smallest = smallest_eigenvalue(gram)
+    if smallest < 0:
+        raise argument_error("gram", "be positive semi-definite", f"its smallest eigenvalue is {smallest:.3g}", MEND)
     return gram
+
+
+def smallest_eigenvalue(gram: np.ndarray) -> float:
+    """The smallest eigenvalue of one or many symmetric matrices, 0 where it is not negative beyond rounding."""
+    values = np.linalg.eigvalsh(gram)[..., 0]
+    largest = np.max(np.abs(gram), axis=(-2, -1))
+    negative = (values < -ROUNDING * largest) | (np.min(np.diagonal(gram, axis1=-2, axis2=-1), axis=-1) < 0)
+    return float(np.min(values, where=negative, initial=0.0))

@@ -5,7 +5,6 @@ X = sum_{k<K} Phi^k Q (Phi^k)^T. Both obey X_{2n} = X_n + Phi^n X_n (Phi^n)^T, w
 differentiable to any order, and exact to rounding (docs/theory.md, "The loss in closed form").
 """
 
-import math
 from collections.abc import Callable
 
 import jax
@@ -18,38 +17,36 @@ Square = Float[AnyArray, "n n"]
 
 TAYLOR_ORDER = 12
 LARGEST_TAYLOR_NORM = 0.25  # (2 * 0.25)^13 / 14! is 1e-15: the truncation error is below rounding
-SPARE_DOUBLINGS = 10  # rates up to 2^10 * 0.25 per tau stay inside the Taylor bound
 MOST_DOUBLINGS = 60
 
 
-def finite_sum(phi: Square, source: Square, samples: int) -> Square:
-    """sum_{k < samples} Phi^k Q (Phi^k)^T, for a static number of samples."""
+def finite_sum(phi: Square, source: Square, steps: int) -> Square:
+    """sum_{k < steps} Phi^k Q (Phi^k)^T, for a static number of steps."""
     # Powers are kept as Phi^n - 1, which loses no digits where Phi is close to the identity (small dt).
     step = phi - jnp.eye(phi.shape[0])
     excess, total = step, source
-    for bit in f"{samples:b}"[1:]:
+    for bit in f"{steps:b}"[1:]:
         excess, total = _double(excess, total)
         if bit == "1":
             excess, total = step + phi @ excess, source + phi @ total @ phi.T
     return total
 
 
-def finite_integral(a: Square, source: Square, horizon: float, scale: float) -> Square:
-    """int_0^horizon exp(A t) Q exp(A t)^T dt, where `scale` is the typical time of A (tau).
+def finite_integral(a: Square, source: Square, steps: int, horizon: float) -> Square:
+    """int_0^horizon exp(A t) Q exp(A t)^T dt from a series over horizon / 2^steps, doubled that many times.
 
-    Rates above 256 / scale leave the range of the series: the result is NaN then, never a wrong number.
+    Where the norm of A leaves the range of that series the result is NaN, never a wrong number.
     """
-    doublings = max(0, math.ceil(math.log2(horizon / scale))) + SPARE_DOUBLINGS
-    step = a * (horizon / 2**doublings)
+    step = a * (horizon / 2**steps)
     excess, power = jnp.zeros_like(a), jnp.eye(a.shape[0])
-    total = term = source * (horizon / 2**doublings)
+    total = term = source * (horizon / 2**steps)
     for order in range(1, TAYLOR_ORDER + 1):
         power = step @ power / order
         excess = excess + power
         half = step @ term / (order + 1)
         term = half + half.T
         total = total + term
-    for _ in range(doublings):
+    for _ in range(steps):
         excess, total = _double(excess, total)
     inside = jnp.max(jnp.sum(jnp.abs(jax.lax.stop_gradient(step)), axis=0)) <= LARGEST_TAYLOR_NORM
     return jnp.where(inside, total, jnp.nan)

@@ -1,5 +1,6 @@
 """The float64 edge: double precision inside the library, whatever the process-wide JAX flag says."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -7,7 +8,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from overlaps._checks import is_traced
+from overlaps._checks import is_inside_trace, is_traced
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -34,7 +35,8 @@ def in_float64(function: Function) -> Function:
         if is_traced(args, kwargs):
             require_x64(function.__qualname__)
             return function(*args, **kwargs)
-        with jax.enable_x64(True):
+        outside = jax.ensure_compile_time_eval() if is_inside_trace() else contextlib.nullcontext()
+        with outside, jax.enable_x64(True):
             return jax.tree.map(_to_numpy, function(*args, **kwargs))
 
     return wrapped  # pyright: ignore[reportReturnType]

@@ -5,11 +5,10 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._checks import argument_error, choice, number
+from overlaps._checks import argument_error, choice, number, numpy_for
 from overlaps._connectivity import Network, Overlaps, State
 from overlaps._layout import Layout
 from overlaps._typing import AnyArray
@@ -51,15 +50,16 @@ class RNN(eqx.Module):
         For overlaps it has I + R states, the filtered inputs k_m and the latents k of h = m k_m + u k:
         A = [[-1, 0], [vm, vu - 1]] / tau, B = [1; 0] / tau, C = [zm, zu]. For a network it has all N units.
         """
+        xp = numpy_for(state)
         if isinstance(state, Network):
-            return LinearSystem((state.W - jnp.eye(state.n)) / self.tau, state.m / self.tau, state.z.T / state.n)
+            return LinearSystem((state.W - xp.eye(state.n)) / self.tau, state.m / self.tau, state.z.T / state.n)
         net = state.overlaps()
         inputs, rank, _ = net.layout
-        recurrent = jnp.concatenate([jnp.zeros((inputs, inputs + rank)), jnp.concatenate([net["vm"], net["vu"]], 1)])
+        recurrent = xp.concatenate([xp.zeros((inputs, inputs + rank)), xp.concatenate([net["vm"], net["vu"]], 1)])
         return LinearSystem(
-            (recurrent - jnp.eye(inputs + rank)) / self.tau,
-            jnp.eye(inputs + rank, inputs) / self.tau,
-            jnp.concatenate([net["zm"], net["zu"]], 1),
+            (recurrent - xp.eye(inputs + rank)) / self.tau,
+            xp.eye(inputs + rank, inputs) / self.tau,
+            xp.concatenate([net["zm"], net["zu"]], 1),
         )
 
     def visible(self, layout: Layout) -> tuple[bool, ...]:

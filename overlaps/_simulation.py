@@ -14,6 +14,7 @@ from overlaps._typing import AnyArray
 TAYLOR_ORDER = 24
 QUADRATURE_NODES = 10  # per panel
 LARGEST_LAST_TERM = 1e-13
+LARGEST_PANEL_NORM = 2.0  # of a rate times the length of a panel, for the quadrature to be exact to rounding
 
 
 def euler_response(network: Network, rnn: RNN, dt: float, samples: int) -> Float[AnyArray, "samples O I"]:

@@ -114,3 +114,17 @@ def test_reprs_tell_what_matters():
     assert repr(net.sample(20, 0)) == "Network(n=20, inputs=1, rank=2, outputs=1, float64)"
     assert "poles=[-0.2]" in repr(ov.tasks.exponential_filter(0.2))
     assert repr(jax.vmap(lambda key: ov.Overlaps.random(key))(jax.random.split(jax.random.key(0), 2))).count("\n") == 0
+
+
+def test_one_seed_for_overlaps_and_neurons_draws_them_independently():
+    net = ov.Overlaps.random(0, n=400)
+    deviation = net.sample(400, 0, exact=False).overlaps().gram - net.gram
+    assert np.abs(deviation - (net.gram @ net.gram - net.gram)).max() > 0.01
+    assert np.abs(deviation).max() < 5 * np.sqrt(2 / 400)
+
+
+def test_one_matrix_of_a_batch_does_not_excuse_another():
+    with pytest.raises(ValueError, match=r"positive semi-definite, but its smallest eigenvalue is -0\.001"):
+        ov.Overlaps(np.stack([1e8 * np.eye(4), np.diag([1, 1, 1, -1e-3])]))
+    with pytest.raises(ValueError, match="positive semi-definite"):
+        ov.Overlaps(np.diag([1e12, 1, 1, -5.0]))

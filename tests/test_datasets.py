@@ -98,11 +98,11 @@ def test_other_numbers_do_not_compile_again():
             lambda rate, length: ov.GradientDescent(rate, 9, functools.partial(optax.sgd, momentum=0.9)),
         ):
             net = ov.Overlaps.random(0)
-            ov.learn(net, ov.tasks.exponential_filter(0.2, 1.0, 4.0), EULER, rule(1e-3, 1), saves=6)
+            ov.learn(net, ov.tasks.exponential_filter(0.2, 1.0, 4.0), EULER, rule(1e-3, 1))
             before = len(compiled)
             assert before > 0
             other = net.replace(zm=0.3)
-            ov.learn(other, ov.tasks.exponential_filter(0.3, 1.5, 4.0), EULER, rule(1e-3, 2), saves=6)
+            ov.learn(other, ov.tasks.exponential_filter(0.3, 1.5, 4.0), EULER, rule(2e-3, 3))
             assert len(compiled) == before
     finally:
         jax.monitoring.clear_event_listeners()
@@ -137,12 +137,16 @@ assert task.loss(net, rnn).dtype == np.float64
 dataset = ov.learn(net, task, rnn, ov.GradientDescent(1e-2, 20))
 assert dataset["sigma"].dtype == np.float64
 print(repr(float(dataset["loss"][-1])))
+assert rnn.system(net).A.dtype == np.float64
+assert float(jax.jit(lambda x: x * net.sample(9, 0).m.sum())(1.0)) != 0.0
+assert jax.jit(lambda x: task.loss(net, rnn).dtype == np.float64)(1.0)
 weights = jnp.ones(3)
 assert (weights * np.float64(2)).dtype == jnp.float32 and not jax.config.jax_enable_x64
 for trace in (
     lambda: jax.jit(lambda gram: task.loss(ov.Overlaps(gram), rnn))(net.gram),
     lambda: jax.grad(lambda gram: task.loss(ov.Overlaps(gram), rnn))(net.gram),
     lambda: jax.vmap(lambda key: ov.Overlaps.random(key))(jax.random.split(jax.random.key(0), 2)),
+    lambda: jax.jit(lambda gram: ov.Overlaps(gram).replace(uu=2.0).gram)(net.gram),
     lambda: jax.vmap(lambda gram: ov.learn(ov.Overlaps(gram), task, rnn, ov.GradientFlow(1.0)))(net.gram[None]),
 ):
     try:

@@ -11,6 +11,8 @@ import xarray as xr
 
 from overlaps.__main__ import main
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -2,6 +2,7 @@
 
 import re
 
+import diffrax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -43,7 +44,7 @@ CASES = {
     "NaN vectors": (lambda: ov.Network(np.nan * VECTORS, VECTORS, VECTORS, VECTORS), "m", "finite"),
     "scale": (lambda: ov.Overlaps.random(0, scale=-1.0), "scale", "greater than 0"),
     "key": (lambda: ov.Overlaps.random("seed"), "key", "jax.random key or an integer seed"),
-    "replace breaks PSD": (lambda: NET.replace(zm=5.0), "gram", "positive semi-definite"),
+    "replace breaks PSD": (lambda: NET.replace(zm=5.0), "zm", "leave the overlap matrix positive semi-definite"),
     "replace shape": (lambda: ov.Overlaps.random(0, rank=2).replace(uu=2.0), "uu", r"have shape \(2, 2\)"),
     "replace asymmetric": (lambda: ov.Overlaps.random(0, rank=2).replace(uu=[[2, 1], [0, 2]]), "uu", "symmetric"),
     "too few neurons": (lambda: NET.sample(3, 0), "n", "at least 4"),
@@ -72,7 +73,7 @@ CASES = {
     "optimizer instance": (lambda: ov.GradientDescent(optimizer=optax.sgd(0.1)), "optimizer", "function of the learning rate"),
     "duration": (lambda: ov.GradientFlow(duration=0.0), "duration", "greater than 0"),
     "tolerance": (lambda: ov.GradientFlow(rtol=0.0), "rtol", "greater than 0"),
-    "solver": (lambda: ov.GradientFlow(solver="euler"), "solver", "diffrax solver"),
+    "solver": (lambda: ov.GradientFlow(solver="euler"), "solver", "diffrax solver with an error estimate"),
     "max_steps": (lambda: ov.GradientFlow(max_steps=0), "max_steps", "at least 1"),
     "relative rate": (lambda: ov.GradientFlow(rates={"m": -1.0}), r"rates\['m'\]", "at least 0"),
     "rate of nothing": (lambda: ov.learn(NET, TASK, RNN, ov.GradientFlow(rates={"w": 1.0})), "rates", "name letters or labels"),
@@ -152,11 +153,40 @@ def test_divergence_names_the_step_and_keeps_the_trajectory(state):
     np.testing.assert_allclose(shorter["loss"], kept["loss"], rtol=1e-9)
 
 
-def test_a_network_that_diverged_has_no_final_state():
+@pytest.mark.parametrize("state", [NET, NET.sample(9, 0)])
+def test_a_run_that_diverged_has_no_final_state_but_its_last_good_overlaps(state):
     with pytest.raises(ov.DivergenceError) as caught:
-        ov.learn(NET.sample(9, 0), TASK, RNN, ov.GradientDescent(0.6, 300))
+        ov.learn(state, TASK, RNN, ov.GradientDescent(0.6, 300), saves=3)
     with pytest.raises(ValueError, match="come from a run that reached its end"):
         ov.final_state(caught.value.dataset)
+
+
+def test_a_loss_that_explodes_is_stopped_before_it_overflows():
+    with pytest.raises(ov.DivergenceError) as caught:
+        ov.learn(NET, TASK, RNN, ov.GradientDescent(0.5, 300))  # reaches 1e50 at one step, and overflows at the next
+    assert 1e9 < float(re.search(r"the loss was (\S+), from", str(caught.value)).group(1)) < 1e300
+
+
+def test_a_loss_that_is_not_finite_to_begin_with_is_no_matter_of_learning_rates():
+    growing = NET.replace(uu=1e4, vv=1e4, vu=80.0)
+    for rule in (ov.GradientDescent(1e-3, 5), ov.GradientFlow(1.0)):
+        with pytest.raises(ov.DivergenceError, match=r"Learning cannot start: .* scale u and v down"):
+            ov.learn(growing, ov.tasks.exponential_filter(horizon=200.0), ov.RNN(), rule)
+
+
+def test_wrong_kinds_of_arguments_are_named():
+    for act, message in (
+        (lambda: ov.learn(NET, RNN, TASK, ov.GradientFlow()), "`rnn` must be an RNN, but LinearFilter came"),
+        (lambda: ov.learn(NET, NET, RNN, ov.GradientFlow()), "`task` must be one of `overlaps.tasks`"),
+        (lambda: ov.GradientFlow(solver=diffrax.Euler()), "`solver` must be a diffrax solver with an error estimate"),
+        (lambda: ov.GradientFlow(rates=[1, 2]), "`rates` must be a mapping"),
+        (lambda: ov.learn(NET, TASK, RNN, ov.GradientDescent(optimizer=lambda rate: 3)), "`optimizer` must return an optax"),
+        (lambda: ov.learn(NET, TASK, RNN, ov.GradientDescent(optimizer=optax.lbfgs)), "`optimizer` must return an optax"),
+        (lambda: ov.tasks.exponential_filter("0.2"), "`rate` must be a number"),
+        (lambda: ov.GradientFlow(True), "`duration` must be a number"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            act()
 
 
 def test_a_flow_that_cannot_go_on_says_so_and_keeps_the_trajectory():

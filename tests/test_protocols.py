@@ -7,6 +7,8 @@ import xarray as xr
 
 import overlaps as ov
 
+pytestmark = pytest.mark.slow
+
 RNN = ov.RNN(dt=0.1)
 A, B = ov.tasks.exponential_filter(0.2, horizon=4.0), ov.tasks.exponential_filter(0.5, horizon=4.0)
 DESCENT = ov.GradientDescent(1e-2, 40)

@@ -7,6 +7,8 @@ import pytest
 import overlaps as ov
 from tests.test_filters import oscillating_task
 
+pytestmark = pytest.mark.slow
+
 RATES = {"m": 0.7, "u": 2.0, "v": 0.3, "z2": 1.5}
 TIGHT = {"rtol": 1e-10, "atol": 1e-12}
 

@@ -14,7 +14,7 @@ from overlaps._connectivity import Network, Overlaps, State
 from overlaps._layout import Layout
 from overlaps._rnn import RNN
 from overlaps.learning._describe import describe, restore
-from overlaps.learning._phase import Phase
+from overlaps.learning._phase import Phase, Run
 from overlaps.learning._record import Ending, Record
 
 VERSION = version("overlaps")
@@ -25,11 +25,16 @@ class Trajectory:
     """What was recorded of one phase."""
 
     phase: Phase
+    run: Run
     records: list[Record] = field(default_factory=list)
 
     def joined(self, name: str, axis: int) -> np.ndarray:
-        """A field of the records, concatenated along its axis of saved points."""
-        return np.concatenate([getattr(record, name) for record in self.records], axis)
+        """A field of the records along its axis of saved points: those that were asked for, and the last one."""
+        values = np.concatenate([getattr(record, name) for record in self.records], axis)
+        points = np.concatenate([record.time if record.step is None else record.step for record in self.records], -1)
+        kept = np.isin(points, self.run.saved)
+        kept[-1:] = True
+        return np.compress(kept, values, axis)
 
 
 def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: RNN, settings: Mapping[str, Any]) -> xr.Dataset:
@@ -79,6 +84,7 @@ def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: R
         "rnn": rnn,
         "task": phases[0].task if single else phases,
         "rule": phases[0].rule if single else None,
+        "acts_on": ["vectors P" if one.run.problem.per_neuron else "factor F" for one in done],
         "endings": [_ending(one.records[-1].ending) for one in done],
         "version": VERSION,
     }
@@ -98,9 +104,10 @@ def final_state(dataset: xr.Dataset) -> State:
     if lost.size and "batch" in dataset.dims:
         mend = "Select the others first, with dataset.isel(batch=...)."
         raise argument_error("dataset", "hold runs that reached their end", f"networks {lost.tolist()} diverged", mend)
+    if "failed" in description(dataset, "endings"):
+        mend = "Its last saved overlaps are in `sigma`."
+        raise argument_error("dataset", "come from a run that reached its end", "this one diverged", mend)
     if start["type"] == "Network":
-        if "final_vectors" not in dataset:
-            raise argument_error("dataset", "come from a run that reached its end", "this network diverged")
         return Network(*layout.split(dataset["final_vectors"].values))
     return Overlaps(grams(dataset)[..., -1, :, :], *layout)
 

@@ -82,6 +82,7 @@ def descend(
             gram=grams[..., kept, :, :],
             loss=losses[..., kept],
             gradient_norm=gradient_norms[..., kept],
+            position=float(np.max(step)),
             parameters=np.asarray(carry.seen),
             ending=endings(loss, np.asarray(carry.gradient_norm), failed, stops),
             failure=_failure(newly, step, learning_rate, first, loss) if np.any(newly) else "",

@@ -1,6 +1,7 @@
 """Which optimisers close on overlaps: those that commute with isometries of neuron space."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,11 +13,23 @@ from overlaps._typing import AnyArray
 from overlaps.learning._rules import OptimizerFactory
 
 VECTORS, FEW_NEURONS, MANY_NEURONS = 3, 4, 9
-GRADIENT_SIZES = (1e-3, 1.0, 1e3, 1e-6, 1e6, 1e-2)  # small and large, so that clipping and normalisation show
+GRADIENT_SIZES = (
+    1e-3,
+    1.0,
+    1e3,
+    1e-6,
+    1e8,
+    1e-8,
+    1e6,
+    1e-2,
+    1.0,
+    10.0,
+    0.1,
+    1.0,
+)
 TOLERANCE = 1e-9
 
 
-@functools.lru_cache
 def why_not_equivariant(optimizer: OptimizerFactory, learning_rate: float) -> str:
     """Why an optimiser does not close on overlaps, or "" if it does.
 
@@ -24,24 +37,27 @@ def why_not_equivariant(optimizer: OptimizerFactory, learning_rate: float) -> st
     overlaps of N neurons are those of the minimal network at every step (docs/optimizers.md). Decided numerically, over
     several steps with gradients of very different sizes; rules that change after many steps escape it.
     """
-    deviation = _largest_deviation(optimizer, learning_rate, MANY_NEURONS)
-    if deviation <= TOLERANCE:
-        return ""
-    if not np.isfinite(deviation):
-        return "turned finite gradients into NaN"
-    rotation = _largest_deviation(optimizer, learning_rate, FEW_NEURONS)
+    with jax.enable_x64(True):
+        deviation = float(_probe(optimizer, MANY_NEURONS)(learning_rate))
+        if deviation <= TOLERANCE:
+            return ""
+        if not np.isfinite(deviation):
+            return "turns finite gradients into NaN"
+        rotation = float(_probe(optimizer, FEW_NEURONS)(learning_rate))
     if rotation <= TOLERANCE:
         return f"depends on the number of neurons: the same network with more of them is updated {deviation:.0%} differently"
     return f"looks at single neurons: rotating neuron space changes its updates by {rotation:.0%}"
 
 
-def _largest_deviation(optimizer: OptimizerFactory, learning_rate: float, neurons: int) -> float:
-    """Relative difference between Q times the updates of F and the updates of Q F, for Q of shape (neurons, few)."""
+@functools.lru_cache(maxsize=32)
+def _probe(optimizer: OptimizerFactory, neurons: int) -> Callable[[float], Float[AnyArray, ""]]:
+    """Largest relative difference between Q times the updates of F and the updates of Q F, Q of shape (neurons, few)."""
     generator = np.random.default_rng(0)
     isometry, _ = np.linalg.qr(generator.standard_normal((neurons, FEW_NEURONS)))
     start, *gradients = generator.standard_normal((1 + len(GRADIENT_SIZES), FEW_NEURONS, VECTORS))
 
-    def deviation() -> Float[AnyArray, ""]:
+    @jax.jit
+    def deviation(learning_rate: Float[AnyArray, ""]) -> Float[AnyArray, ""]:
         transformation: Any = optimizer(learning_rate)
         few, many = jnp.asarray(start), isometry @ start
         memory_few, memory_many = transformation.init(few), transformation.init(many)
@@ -50,10 +66,9 @@ def _largest_deviation(optimizer: OptimizerFactory, learning_rate: float, neuron
             gradient = size * direction
             update_few, memory_few = transformation.update(jnp.asarray(gradient), memory_few, few)
             update_many, memory_many = transformation.update(isometry @ gradient, memory_many, many)
-            scale = jnp.linalg.norm(update_few) + jnp.linalg.norm(update_many) + jnp.finfo(float).tiny
+            scale = jnp.linalg.norm(update_few) + jnp.linalg.norm(update_many) + jnp.finfo(float).tiny  # an update may be 0
             worst = jnp.maximum(worst, jnp.linalg.norm(update_many - isometry @ update_few) / scale)
             few, many = few + update_few, many + update_many
         return worst
 
-    with jax.enable_x64(True):
-        return float(jax.jit(deviation)())
+    return deviation

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from overlaps._connectivity import Overlaps
 from overlaps._typing import AnyArray
 from overlaps.learning._problem import Parameters, Problem
 from overlaps.learning._record import Ending, Record, endings
@@ -54,53 +55,74 @@ def integrate(
     settings = Settings(np.asarray([rule.rtol, rule.atol], rates.dtype), stops, rates)
     watched = bool(np.any(stops > -np.inf))
     failed = np.zeros(() if batch is None else (batch,), bool)
+    # A call of the solver cannot be interrupted: one network is solved in slices, and goes on where the last one ended.
+    slice_steps = rule.max_steps if batch else min(rule.max_steps or np.iinfo(int).max, _steps_per_slice(problem))
     taken, last = 0, -1.0
     for times in chunks:
-        solution = _solve(problem, settings, solver, rule.max_steps, watched, parameters, times, batch is not None)
-        solution = jax.tree.map(np.asarray, solution)
-        parameters = solution.parameters
-        statistics = {name: int(np.sum(solution.statistics[name])) for name in STATISTICS}
-        taken = taken + solution.statistics["num_steps"]
-        rows = np.sum(np.isfinite(solution.time), axis=-1)
-        reached, loss, gradient_norm = (
-            np.take_along_axis(values, rows[..., None] - 1, axis=-1)[..., 0]
-            for values in (solution.time, solution.loss, solution.gradient_norm)
-        )
-        # A last step that was cut short to end at the right time may look too small: only a run that did not arrive failed.
-        failing = ~solution.successful & ~solution.stopped & (reached < times[-1])
-        failure = f"the solver stopped at learning time {np.min(reached):.6g}" if np.any(failing) else ""
-        if np.any(solution.exhausted) or (rule.max_steps is not None and np.any(taken > rule.max_steps)):
-            failing = solution.exhausted | (taken > (rule.max_steps or 0))
-            failure = f"the solver needed more than max_steps = {rule.max_steps} steps"
-        if batch is None:
-            kept = np.isfinite(solution.time)
-            kept[kept] = np.diff(solution.time[kept], prepend=last) > 0
-            time = solution.time[kept]
-            saved = [values[kept] for values in (solution.gram, solution.loss, solution.gradient_norm)]
-        else:
-            fresh = np.flatnonzero(np.diff(times, prepend=last) > 0)
-            time = times[fresh]
-            saved = [_on_shared_times(values, fresh, rows) for values in (solution.gram, solution.loss, solution.gradient_norm)]
-            for values in saved:
-                values[failed[:, None] | (failing[:, None] & (time > reached[:, None]))] = np.nan
-        failed |= failing
-        over = solution.stopped | failed
-        yield Record(
-            time=time,
-            gram=saved[0],
-            loss=saved[1],
-            gradient_norm=saved[2],
-            parameters=parameters,
-            ending=np.where(over, endings(loss, gradient_norm, failed, stops), Ending.COMPLETE),
-            failure=failure,
-            statistics=statistics,
-        )
-        last = times[-1]
+        remaining = times
+        while True:
+            solution = _solve(problem, settings, solver, slice_steps, watched, parameters, remaining, batch is not None)
+            solution = jax.tree.map(np.asarray, solution)
+            parameters = solution.parameters
+            statistics = {name: int(np.sum(solution.statistics[name])) for name in STATISTICS}
+            taken = taken + solution.statistics["num_steps"]
+            rows = np.sum(np.isfinite(solution.time), axis=-1)
+            reached, loss, gradient_norm = (
+                np.take_along_axis(values, rows[..., None] - 1, axis=-1)[..., 0]
+                for values in (solution.time, solution.loss, solution.gradient_norm)
+            )
+            spent = np.zeros_like(failed) if rule.max_steps is None else solution.exhausted & (taken >= rule.max_steps)
+            unfinished = solution.exhausted & ~spent & (reached < times[-1])
+            # A last step that was cut short to end in time may look too small: only a run that did not arrive has failed.
+            failing = ~solution.successful & ~solution.stopped & ~unfinished & (reached < times[-1])
+            failure = f"the solver stopped at learning time {np.min(reached):.6g}" if np.any(failing) else ""
+            if np.any(spent):
+                failure = f"the solver needed more than max_steps = {rule.max_steps} steps"
+            if batch is None:
+                kept = np.isfinite(solution.time)  # infinity stands where the solver did not arrive
+                kept[kept] = np.diff(solution.time[kept], prepend=last) > 0
+                kept &= np.isin(solution.time, times) | bool(solution.stopped | failing | unfinished)
+                time = solution.time[kept]
+                last = time[-1] if time.size else last
+                saved = [values[kept] for values in (solution.gram, solution.loss, solution.gradient_norm)]
+            else:
+                fresh = np.flatnonzero(np.diff(times, prepend=last) > 0)
+                time, last = times[fresh], times[-1]
+                fields = (solution.gram, solution.loss, solution.gradient_norm)
+                saved = [_on_shared_times(values, fresh, rows) for values in fields]
+                for values in saved:
+                    values[failed[:, None] | (failing[:, None] & (time > reached[:, None]))] = np.nan
+            failed |= failing
+            over = solution.stopped | failed
+            yield Record(
+                time=time,
+                gram=saved[0],
+                loss=saved[1],
+                gradient_norm=saved[2],
+                position=float(np.max(reached)),
+                parameters=parameters,
+                ending=np.where(over, endings(loss, gradient_norm, failed, stops), Ending.COMPLETE),
+                failure=failure,
+                statistics=statistics,
+            )
+            if batch is not None or not unfinished:
+                break
+            remaining = np.maximum(times, reached)
+
+
+def _steps_per_slice(problem: Problem) -> int:
+    """Solver steps that take some tenths of a second."""
+    return 5000 if isinstance(problem.start, Overlaps) else 200
 
 
 def _on_shared_times(values: np.ndarray, fresh: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Rows of a batch at the asked times; a network that stopped stays at its last one."""
     return np.stack([network[np.minimum(fresh, count - 1)] for network, count in zip(values, rows, strict=True)])
+
+
+@eqx.filter_jit  # traced once, however often the solver's program calls it
+def _descent(problem: Problem, now: Parameters) -> tuple[Float[AnyArray, ""], Parameters]:
+    return problem.descent(now)
 
 
 @eqx.filter_jit
@@ -120,14 +142,14 @@ def _solve(
 
     def solve(problem: Problem, parameters: Parameters) -> Solution:
         def field(_: Any, now: Parameters, __: Any) -> Parameters:
-            return -rates * problem.descent(now)[1]
+            return -rates * _descent(problem, now)[1]
 
         def observe(now: Parameters) -> tuple[AnyArray, AnyArray, AnyArray]:
-            loss, gradient = problem.descent(now)
+            loss, gradient = _descent(problem, now)
             return problem.gram(now), loss, problem.gradient_norm(gradient)
 
         def reached(_: Any, now: Parameters, __: Any, **___: Any) -> AnyArray:
-            loss, gradient = problem.descent(now)
+            loss, gradient = _descent(problem, now)
             return (loss <= stops[0]) | (problem.gradient_norm(gradient) <= stops[1])
 
         solution = diffrax.diffeqsolve(

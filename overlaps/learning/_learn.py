@@ -10,13 +10,13 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from overlaps._checks import argument_error, choice, count, is_traced
+from overlaps._checks import argument_error, choice, count, is_inside_trace, is_traced
 from overlaps._connectivity import Network, Overlaps, State
 from overlaps._precision import random_key, require_x64
 from overlaps._rnn import RNN
 from overlaps.learning._datasets import Trajectory, assemble, description, initial_state
 from overlaps.learning._describe import restore
-from overlaps.learning._phase import Phase, Rule, Run, batch_size, check_rule
+from overlaps.learning._phase import Phase, Rule, Run, batch_size
 from overlaps.learning._record import Ending, Record
 from overlaps.learning._rules import GradientDescent
 
@@ -52,13 +52,16 @@ def learn(
     and `overlap` (labels; coords `left`, `right`, `visible`), variables `sigma(time, overlap)`, `loss(time)` and
     `gradient_norm(time)`, the norm of dL/dF; for networks also `initial_vectors` and `final_vectors` (neuron, vector). A batch
     adds the leading dim `batch`, and has `learning_time(batch, time)` in place of `time` where learning rates differ. A JSON
-    description is in the attributes, as is `endings`: how each phase ended. Equations: docs/theory.md, "The learning flow".
+    description is in the attributes, as are `endings`, how each phase ended, and `acts_on`, whether the rule saw the factor F
+    or the vectors P (docs/optimizers.md). Equations: docs/theory.md, "The learning flow".
 
     Raises ValueError for arguments that do not fit together, and `DivergenceError`, which carries the trajectory so far, when
     the loss explodes or the solver fails. An interrupt from the keyboard carries it too, as its attribute `dataset`.
     """
     choice("precision", precision, ("float64", "float32"))
     _check_state(state, precision)
+    if not isinstance(rnn, RNN):
+        raise argument_error("rnn", "be an RNN", f"{type(rnn).__name__} came")
     phases = _phases(task, rule)
     saves = count("saves", saves, least=2)
     if key is not None:
@@ -68,24 +71,26 @@ def learn(
             state = jax.tree.map(np.float32, state)
         batch = batch_size(state, phases, key)
         settings = {"saves": saves, "key": key, "precision": precision}
-        done = [Trajectory(phase) for phase in phases]
+        done: list[Trajectory] = []
         end: Any = state
         with tqdm(total=sum(_length(phase.rule) for phase in phases), disable=not progress, unit="", leave=False) as bar:
             try:
-                for index, (phase, trajectory) in enumerate(zip(phases, done, strict=True)):
+                for index, phase in enumerate(phases):
                     bar.set_description(phase.name or "learning")
                     start = bar.n
                     phase_key = key if rule is not None or key is None else _fold_in(key, index)
-                    run = Run(phase, end, rnn, saves, phase_key, batch)
-                    for position, record in run:
-                        trajectory.records.append(record)
-                        end = None if record.failed_altogether else run.problem.state(record.parameters)
-                        bar.update(start + position - bar.n)
+                    done.append(Trajectory(phase, Run(phase, end, rnn, saves, phase_key, batch)))
+                    for record in done[-1].run:
+                        done[-1].records.append(record)
+                        bar.update(start + record.position - bar.n)
                         _report(record, phase.rule)
-                        bar.set_postfix(loss=f"{np.nanmean(record.loss[..., -1]):.3g}")
+                        if record.loss.size:
+                            bar.set_postfix(loss=f"{np.nanmean(record.loss[..., -1]):.3g}")
+                    end = done[-1].run.end()
             except (DivergenceError, KeyboardInterrupt) as stop:
-                begun = [trajectory for trajectory in done if trajectory.records]
+                begun = [trajectory for trajectory in done if any(record.loss.size for record in trajectory.records)]
                 if begun:
+                    end = done[-1].run.end()
                     stop.dataset = assemble(begun, state, end, rnn, settings)  # pyright: ignore[reportAttributeAccessIssue]
                 raise
         return assemble(done, state, end, rnn, settings)
@@ -112,7 +117,6 @@ def _phases(task: Any, rule: Any) -> list[Phase]:
         if rule is not None:
             raise argument_error("rule", "be None for a list of phases, which have their own", f"{type(rule).__name__} came")
         return list(task)
-    check_rule(rule)
     return [Phase.unnamed(task, rule)]
 
 
@@ -127,7 +131,7 @@ def _fold_in(key: jax.Array, index: int) -> jax.Array:
 def _check_state(state: Any, precision: str) -> None:
     if not isinstance(state, Overlaps | Network):
         raise argument_error("state", "be an Overlaps or a Network", f"{type(state).__name__} came")
-    if is_traced(state):
+    if is_traced(state) or is_inside_trace():
         require_x64("learn")
         raise argument_error(
             "state", "be concrete", "it is traced by a surrounding jit, vmap or grad", "Call `learn` outside of it."
@@ -152,6 +156,11 @@ def _report(record: Record, rule: Rule) -> None:
         mend = (
             "The network may have run into instability, or the flow may be stiff: try solver=diffrax.Kvaerno5(), looser "
             "`rtol` and `atol`, or a smaller start."
+        )
+    if record.failed_altogether and not np.any(np.isfinite(record.loss)):
+        raise DivergenceError(
+            f"Learning cannot start: {record.failure}. Activity of the initial network may grow too much over the horizon, or "
+            "be too fast to be resolved: scale u and v down, or shorten the horizon."
         )
     if record.failed_altogether:
         raise DivergenceError(

@@ -17,6 +17,7 @@ from overlaps.learning._flow import integrate
 from overlaps.learning._problem import Problem, stacked
 from overlaps.learning._record import Record
 from overlaps.learning._rules import GradientDescent, GradientFlow
+from overlaps.tasks import Task
 
 # Pieces in which a run is computed, so that it can report, be interrupted and stop early. Each costs half a millisecond, which
 # shows in overlap space alone.
@@ -39,7 +40,10 @@ class Phase:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise argument_error("name", "be a text that is not empty", f"{self.name!r} came")
-        check_rule(self.rule)
+        if not isinstance(self.task, Task):
+            raise argument_error("task", "be one of `overlaps.tasks`", f"{type(self.task).__name__} came")
+        if not isinstance(self.rule, GradientFlow | GradientDescent):
+            raise argument_error("rule", "be a GradientFlow or a GradientDescent", f"{type(self.rule).__name__} came")
 
     @classmethod
     def unnamed(cls, task: Any, rule: Rule) -> "Phase":
@@ -47,12 +51,6 @@ class Phase:
         phase = cls("unnamed", task, rule)
         object.__setattr__(phase, "name", "")
         return phase
-
-
-def check_rule(rule: Any) -> None:
-    """Raise ValueError for anything but a learning rule."""
-    if not isinstance(rule, GradientFlow | GradientDescent):
-        raise argument_error("rule", "be a GradientFlow or a GradientDescent", f"{type(rule).__name__} came")
 
 
 def batch_size(state: State, phases: list[Phase], key: Any) -> int | None:
@@ -93,17 +91,25 @@ class Run:
         else:
             states = _lanes(state, bool(state.factor.shape[:-2]), batch)
             self.problem = stacked([problem(*lane) for lane in zip(states, _lanes(task, bool(task.batch), batch), strict=True)])
-        self.points = _saved_points(rule, saves, OVERLAP_CHUNKS if isinstance(state, Overlaps) else NETWORK_CHUNKS)
+        self.saved, points = _points(rule, saves, OVERLAP_CHUNKS if isinstance(state, Overlaps) else NETWORK_CHUNKS)
+        self._last: Record | None = None
         trained = rates[None, list(columns)]
         if isinstance(rule, GradientDescent):
-            self.records = descend(self.problem, rule, trained, key if task.random else None, self.points, batch)
+            self.records = descend(self.problem, rule, trained, key if task.random else None, points, batch)
         else:
-            self.records = integrate(self.problem, rule, trained, self.points, batch)
+            self.records = integrate(self.problem, rule, trained, points, batch)
 
-    def __iter__(self) -> Iterator[tuple[float, Record]]:
-        """How far it has come, in steps or learning time, and what was recorded on the way."""
-        for points, record in zip(self.points, self.records, strict=False):
-            yield float(points[-1]), record
+    def end(self) -> Any:
+        """The state that the phase has come to, None if all of it diverged."""
+        if self._last is None:
+            return self.problem.start
+        return None if self._last.failed_altogether else self.problem.state(self._last.parameters)
+
+    def __iter__(self) -> Iterator[Record]:
+        """What was recorded on the way, until every network has come to its end."""
+        for record in self.records:
+            self._last = record
+            yield record
             if record.over:
                 return
 
@@ -126,7 +132,15 @@ def _sees_neurons(state: State, rule: Rule) -> bool:
     """Whether the rule works on single neurons; raises ValueError where that does not close."""
     if isinstance(rule, GradientFlow) or rule.optimizer is None:
         return False
-    reason = why_not_equivariant(rule.optimizer, float(np.max(rule.learning_rate)))
+    try:
+        reason = why_not_equivariant(rule.optimizer, float(np.max(rule.learning_rate)))
+    except (AttributeError, TypeError) as error:
+        raise argument_error(
+            "optimizer",
+            "return an optax transformation that needs gradients and parameters alone",
+            f"trying it gave: {error}",
+            "Rules that search along a line need values of the loss, which they are not given here.",
+        ) from error
     if reason and isinstance(state, Overlaps):
         raise argument_error(
             "optimizer",
@@ -137,16 +151,20 @@ def _sees_neurons(state: State, rule: Rule) -> bool:
     return bool(reason)
 
 
-def _saved_points(rule: Rule, saves: int, chunks: int) -> list[np.ndarray]:
-    """Steps or learning times at which to save, in chunks of one length, so that one compiled program serves all.
+def _points(rule: Rule, saves: int, chunks: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Steps or learning times at which to save, and the same with the ends of chunks among them, cut into chunks.
 
-    Chunks share their boundary, and the last one repeats its end where it has to be filled up.
+    Chunks have one length, whatever the number of steps, so that one compiled program serves all: they share their
+    boundary, and the last one repeats its end where it has to be filled up.
     """
+    saved = np.arange(saves) * chunks
+    fractions = np.union1d(saved, np.arange(chunks + 1) * (saves - 1)) / (chunks * (saves - 1))
+    saved = saved / (chunks * (saves - 1))
     if isinstance(rule, GradientDescent):
-        points = np.round(np.linspace(0, rule.steps, min(saves, rule.steps + 1))).astype(int)
+        saved, points = (np.unique(np.round(rule.steps * each).astype(int)) for each in (saved, fractions))
     else:
-        points = np.linspace(0.0, rule.duration, saves)
-    length = math.ceil((len(points) - 1) / chunks)
+        saved, points = rule.duration * saved, rule.duration * fractions
+    length = math.ceil((saves + chunks) / chunks)
     chunks = math.ceil((len(points) - 1) / length)
     points = np.append(points, np.full(chunks * length + 1 - len(points), points[-1]))
-    return [points[index * length : (index + 1) * length + 1] for index in range(chunks)]
+    return saved, [points[index * length : (index + 1) * length + 1] for index in range(chunks)]

@@ -47,7 +47,6 @@ class Problem(eqx.Module):
         loss = self.objective(state)
         return loss, loss
 
-    @eqx.filter_jit  # traced once, however often a solver's program calls it
     def descent(self, parameters: Parameters, key: Any = None) -> tuple[Float[AnyArray, ""], Parameters]:
         """The reported loss, and the gradient of the descended one."""
         (_, loss), gradient = jax.value_and_grad(self.losses, has_aux=True)(parameters, key)

@@ -26,6 +26,7 @@ class Record:
     gram: np.ndarray  # (saves, D, D)
     loss: np.ndarray  # (saves,)
     gradient_norm: np.ndarray  # (saves,)
+    position: float  # how far the run has come, in steps or learning time
     parameters: np.ndarray
     ending: np.ndarray  # Ending so far, one per network of a batch
     step: np.ndarray | None = None  # (saves,) for descent

@@ -40,9 +40,12 @@ class GradientFlow:
         for name in ("duration", "rtol", "atol"):
             object.__setattr__(self, name, number(name, getattr(self, name), above=0.0))
         _check_stops(self)
-        if self.solver is not None and not isinstance(self.solver, diffrax.AbstractSolver):
+        if self.solver is not None and not isinstance(self.solver, diffrax.AbstractAdaptiveSolver):
             raise argument_error(
-                "solver", "be a diffrax solver or None", f"{self.solver!r} came", "Pass diffrax.Kvaerno5(), for example."
+                "solver",
+                "be a diffrax solver with an error estimate, or None",
+                f"{self.solver!r} came",
+                "Pass diffrax.Kvaerno5(), for example.",
             )
         if self.max_steps is not None:
             count("max_steps", self.max_steps)
@@ -114,4 +117,6 @@ def _check_stops(rule: GradientFlow | GradientDescent) -> None:
 def _checked_rates(rates: Mapping[str, float] | None) -> dict[str, float] | None:
     if rates is None:
         return None
+    if not isinstance(rates, Mapping):
+        raise argument_error("rates", "be a mapping of letters or labels to numbers", f"{rates!r} came")
     return {name: number(f"rates[{name!r}]", value, least=0.0) for name, value in rates.items()}

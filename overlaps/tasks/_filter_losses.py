@@ -1,5 +1,6 @@
 """The squared distance between impulse responses, from Gramians and from samples."""
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -22,8 +23,8 @@ class GramianLoss(eqx.Module):
     C: Float[AnyArray, "O n"]
     propagator: Float[AnyArray, "n n"] | None  # exp(A dt), for Euler
     rnn: RNN
-    horizon: float | None = eqx.field(static=True)
-    samples: int | None = eqx.field(static=True)
+    horizon: float = eqx.field(static=True)
+    steps: int | None = eqx.field(static=True)  # Euler samples, or doublings in continuous time; None: infinite horizon
 
     def __call__(self, state: State) -> Float[AnyArray, ""]:
         system, dt = self.rnn.system(state), self.rnn.dt
@@ -32,15 +33,13 @@ class GramianLoss(eqx.Module):
         readout = jnp.concatenate([system.C, -self.C], axis=1)
         if dt is None:
             joint = jax.scipy.linalg.block_diag(system.A, self.A)
-            if self.horizon is None:
-                gramian = infinite_integral(joint, source)
-            else:
-                gramian = finite_integral(joint, source, self.horizon, self.rnn.tau)
+            finite, infinite = functools.partial(finite_integral, horizon=self.horizon), infinite_integral
         else:
             joint = jax.scipy.linalg.block_diag(jnp.eye(system.A.shape[0]) + dt * system.A, self.propagator)
-            samples = self.samples
-            gramian = dt * (infinite_sum(joint, source) if samples is None else finite_sum(joint, source, samples))
-        return jnp.sum(readout @ gramian * readout)
+            source, finite, infinite = dt * source, finite_sum, infinite_sum
+        gramian = infinite(joint, source) if self.steps is None else finite(joint, source, steps=self.steps)
+        loss = jnp.sum(readout @ gramian * readout)
+        return jnp.where(jnp.any(jnp.isinf(gramian)), jnp.inf, loss)  # infinity times zero is NaN in the sum
 
 
 class SampledLoss(eqx.Module):

@@ -6,20 +6,23 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
 from overlaps._checks import argument_error, is_traced, number, numpy_for, parameter, real_array
 from overlaps._connectivity import Network, State
+from overlaps._gramians import LARGEST_TAYLOR_NORM
 from overlaps._precision import in_float64
 from overlaps._rnn import RNN
-from overlaps._simulation import quadrature
+from overlaps._simulation import LARGEST_PANEL_NORM, quadrature
 from overlaps._typing import AnyArray
 from overlaps.tasks._filter_losses import GramianLoss, SampledLoss
 from overlaps.tasks._task import Task
 
-DEFAULT_RATE = 4.0  # per tau: the fastest rate that is assumed where values cannot be read
+# Rates per tau that are resolved where values cannot be read; beyond, the loss is NaN.
+DEFAULT_RATE, SPARE_RATE = 4.0, 256.0
 
 
 class LinearFilter(Task):
@@ -29,9 +32,9 @@ class LinearFilter(Task):
     of unit intensity is E |y - y*|^2 at the end of the horizon (docs/theory.md, "The loss in closed form"). With an Euler
     network it is the sum over k < horizon / dt of |f_k - f*(k dt)|^2 dt.
 
-    A: (n, n), B: (n, I), C: (O, n), array-like, in units of 1 / tau and 1 respectively; `horizon` in the unit of tau,
-    None for infinite. Raises ValueError for shapes that do not fit, a non-positive horizon, or an unstable A with an
-    infinite horizon.
+    A: (n, n), B: (n, I), C: (O, n), array-like; A per unit of time, the unit that tau is given in; `horizon` in the same unit,
+    None for infinite. A leading axis is a batch of tasks. Raises ValueError for shapes that do not fit, a non-positive
+    horizon, or an unstable A with an infinite horizon.
     """
 
     A: Float[AnyArray, "*batch n n"]
@@ -39,10 +42,10 @@ class LinearFilter(Task):
     C: Float[AnyArray, "*batch O n"]
     horizon: float | None = eqx.field(static=True)
 
-    loss_units: ClassVar[str] = "1 / tau"
+    loss_units: ClassVar[str] = "1 / time"
 
     def __init__(self, A: Any, B: Any, C: Any, horizon: float | None = 20.0):
-        arrays = [real_array(name, value) for name, value in (("A", A), ("B", B), ("C", C))]
+        arrays = [_float64(real_array(name, value)) for name, value in (("A", A), ("B", B), ("C", C))]
         batch = np.broadcast_shapes(*(array.shape[:-2] for array in arrays))
         rows = arrays[0].shape[-1] if arrays[0].ndim else 0
         for name, array, fits in zip(
@@ -100,9 +103,10 @@ class LinearFilter(Task):
         if isinstance(state, Network) and self.horizon is not None:
             return self._sampled(state, rnn, self.horizon)
         if rnn.dt is None:
-            return GramianLoss(self.A, self.B, self.C, None, rnn, self.horizon, None)
-        samples = None if self.horizon is None else _samples(self.horizon, rnn.dt)
-        return GramianLoss(self.A, self.B, self.C, _expm(self.A * rnn.dt), rnn, self.horizon, samples)
+            steps = None if self.horizon is None else self._doublings(state, rnn, self.horizon)
+            return GramianLoss(self.A, self.B, self.C, None, rnn, self.horizon or np.inf, steps)
+        steps = None if self.horizon is None else _samples(self.horizon, rnn.dt)
+        return GramianLoss(self.A, self.B, self.C, _expm(self.A * rnn.dt), rnn, self.horizon or np.inf, steps)
 
     def sampled_objective(self, state: State, rnn: RNN) -> SampledLoss:
         """The same loss as a sum over Euler samples, each of which can have noise of its own; raises as `loss` does."""
@@ -123,7 +127,11 @@ class LinearFilter(Task):
         else:
             steps = _samples(horizon, rnn.dt)
             times, weights = np.arange(steps) * rnn.dt, np.full(steps, rnn.dt)
-        return SampledLoss(self.impulse_response(times), weights, rnn, steps, horizon)
+        target = self.impulse_response(times)
+        if rnn.dt is None and is_traced(self.A):
+            resolved = jnp.linalg.norm(self.A, 1) * horizon <= LARGEST_PANEL_NORM * steps
+            target = jnp.where(resolved, target, jnp.nan)
+        return SampledLoss(target, weights, rnn, steps, horizon)
 
     def _check(self, state: State, rnn: RNN) -> None:
         inputs, _, outputs = state.layout
@@ -146,11 +154,22 @@ class LinearFilter(Task):
     def _panels(self, state: State, rnn: RNN, horizon: float) -> int:
         """Panels on which the power series of network and target converge, rounded up to a power of two."""
         rate = DEFAULT_RATE / rnn.tau
-        if not is_traced(self, state):
+        if not is_traced(state):
             net = state.overlaps()
             weights = math.sqrt(np.linalg.norm(net["uu"], 2) * np.linalg.norm(net["vv"], 2))
-            rate = max(rate, (1 + 2 * weights) / rnn.tau, float(np.linalg.norm(self.A, 2)))
-        return 2 ** max(0, math.ceil(math.log2(horizon * rate)))
+            rate = max(rate, (1 + 2 * weights) / rnn.tau)
+        return 2 ** max(0, math.ceil(math.log2(horizon * max(rate, self._rate()))))
+
+    def _doublings(self, state: State, rnn: RNN, horizon: float) -> int:
+        """Doublings that leave the Taylor series of a Gramian short enough for rates far above 1 / tau, and for known ones."""
+        rate = SPARE_RATE / rnn.tau
+        if not is_traced(state):
+            rate = max(rate, 4 * float(np.linalg.norm(rnn.system(state).A, 1)))
+        return max(0, math.ceil(math.log2(horizon * max(rate, 2 * self._rate()) / LARGEST_TAYLOR_NORM)))
+
+    def _rate(self) -> float:
+        """The fastest rate of the target, 0 if it is traced."""
+        return 0.0 if is_traced(self.A) else float(np.linalg.norm(self.A, 1, axis=(-2, -1)).max())
 
     def __repr__(self) -> str:
         inputs, outputs = self.inputs, self.outputs
@@ -162,9 +181,10 @@ class LinearFilter(Task):
 def exponential_filter(rate: Any = 0.2, amplitude: Any = 1.0, horizon: float | None = 20.0) -> LinearFilter:
     """The leaky integrator f*(t) = amplitude exp(-rate t), the filter task of [GB26].
 
-    `rate` in units of 1 / tau, 0 for the perfect integrator, which needs a finite horizon; `horizon` in units of tau, None for
-    infinite. At rank 1 and tau = 1 the solutions are zm = amplitude, zu vm = amplitude (1 - rate), vu = 1 - rate. Raises
-    ValueError for a negative rate or a non-positive horizon.
+    `rate` per unit of time, the unit that tau is given in, 0 for the perfect integrator, which needs a finite horizon;
+    `horizon` in the same unit, None for infinite. Arrays are a batch of tasks. At rank 1 and tau = 1 the solutions are
+    zm = amplitude, zu vm = amplitude (1 - rate), vu = 1 - rate. Raises ValueError for a negative rate or a non-positive
+    horizon.
     """
     rate, amplitude = parameter("rate", rate, least=0.0), parameter("amplitude", amplitude)
     return LinearFilter(-_stack([[rate]]), [[1.0]], _stack([[amplitude]]), horizon)
@@ -175,8 +195,9 @@ def damped_oscillation(
 ) -> LinearFilter:
     """The damped oscillation f*(t) = amplitude exp(-rate t) cos(frequency t), learned from rank 2 on.
 
-    `rate` and the angular `frequency` in units of 1 / tau; `horizon` in units of tau, None for infinite. Raises ValueError
-    for a negative rate, a non-positive frequency or a non-positive horizon.
+    `rate` and the angular `frequency` per unit of time, the unit that tau is given in; `horizon` in the same unit, None for
+    infinite. Arrays are a batch of tasks. Raises ValueError for a negative rate, a non-positive frequency or a non-positive
+    horizon.
     """
     rate, frequency = parameter("rate", rate, least=0.0), parameter("frequency", frequency, above=0.0)
     amplitude = parameter("amplitude", amplitude)
@@ -200,6 +221,10 @@ def _stack(rows: list[list[Any]]) -> Any:
     return xp.stack(entries, axis=-1).reshape(*entries[0].shape, len(rows), len(rows[0]))
 
 
+def _float64(array: Any) -> Any:
+    return array if is_traced(array) else array.astype(float)
+
+
 def _expm(A: Any) -> Any:
     return jax.scipy.linalg.expm(A) if is_traced(A) else scipy.linalg.expm(A)
 
@@ -207,6 +232,6 @@ def _expm(A: Any) -> Any:
 def _samples(horizon: float, dt: float) -> int:
     """Number of Euler samples in the horizon; raises ValueError unless it is whole."""
     samples = round(horizon / dt)
-    if samples < 1 or abs(horizon / dt - samples) > 1e-9 * samples:
+    if samples < 1 or abs(horizon / dt - samples) > max(1e-9, 4 * np.finfo(float).eps * samples):
         raise argument_error("horizon", f"be a whole multiple of dt = {dt:g}", f"{horizon:g} came")
     return samples
