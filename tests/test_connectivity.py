@@ -47,6 +47,7 @@ def test_pair_labels_of_the_contract():
     assert len(set(two)) == 7 * 8 // 2
 
 
+@pytest.mark.slow
 @given(sizes=SIZES, seed=st.integers(0, 1000))
 @settings(deadline=None, max_examples=20)
 def test_exact_sample_and_factor_return_the_gram(sizes, seed):

@@ -44,6 +44,7 @@ def test_saves_count_points(steps, saves, expected):
     np.testing.assert_array_equal(dataset["sigma"], every["sigma"][dataset["step"].values])
 
 
+@pytest.mark.slow
 def test_flow_saves_from_start_to_end():
     dataset = ov.learn(ov.Overlaps.random(0), TASK, EULER, ov.GradientFlow(1.5), saves=24)
     np.testing.assert_allclose(dataset["time"], np.linspace(0, 1.5, 24), atol=1e-15)
@@ -51,6 +52,7 @@ def test_flow_saves_from_start_to_end():
     assert dataset.attrs["solver_num_accepted_steps"] <= dataset.attrs["solver_num_steps"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full", [False, True])
 def test_files_states_and_repeats(full, tmp_path):
     network = ov.Overlaps.random(0).sample(12, 0)
@@ -158,6 +160,7 @@ for trace in (
 """
 
 
+@pytest.mark.slow
 def test_without_the_flag_results_are_float64_and_traces_are_refused():
     done = subprocess.run([sys.executable, "-c", WITHOUT_THE_FLAG], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -167,6 +167,7 @@ def test_a_loss_that_explodes_is_stopped_before_it_overflows():
     assert 1e9 < float(re.search(r"the loss was (\S+), from", str(caught.value)).group(1)) < 1e300
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_to_begin_with_is_no_matter_of_learning_rates():
     growing = NET.replace(uu=1e4, vv=1e4, vu=80.0)
     for rule in (ov.GradientDescent(1e-3, 5), ov.GradientFlow(1.0)):
@@ -189,12 +190,14 @@ def test_wrong_kinds_of_arguments_are_named():
             act()
 
 
+@pytest.mark.slow
 def test_a_flow_that_cannot_go_on_says_so_and_keeps_the_trajectory():
     with pytest.raises(ov.DivergenceError, match="needed more than max_steps = 30 steps") as caught:
         ov.learn(NET, TASK, ov.RNN(), ov.GradientFlow(50.0, max_steps=30))
     assert 0 < caught.value.dataset.sizes["time"] < 201
 
 
+@pytest.mark.slow
 def test_a_flow_with_infinite_gradients_stops():
     class Cliff(ov.tasks.LinearFilter):
         """A loss that turns into NaN once zm has grown."""

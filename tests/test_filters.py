@@ -132,6 +132,7 @@ def test_loss_against_brute_force_impulse_responses(dt, horizon, tau):
     np.testing.assert_allclose(task.loss(net, rnn), brute_force_loss(net, task, rnn), rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("horizon", HORIZONS)
 @pytest.mark.parametrize("dt", STEPS)
 def test_network_and_overlaps_have_the_same_loss(dt, horizon):
@@ -140,6 +141,7 @@ def test_network_and_overlaps_have_the_same_loss(dt, horizon):
     np.testing.assert_allclose(task.loss(network, rnn), task.loss(network.overlaps(), rnn), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_fast_targets_are_resolved_in_continuous_time():
     net = ov.Overlaps.random(2).replace(zm=0.7, zu=0.4, vm=-0.3, vu=0.5)
     for rate in (50.0, 1000.0):

@@ -91,6 +91,7 @@ def test_descent_is_the_exact_quadratic_map_of_the_overlap_matrix():
     np.testing.assert_allclose(trained.gram, G, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_flow_and_descent_follow_the_logistic_curve():
     start, times = 0.1, np.linspace(0.0, 4.0, 41)
     gram = np.zeros((4, 4))
@@ -120,6 +121,7 @@ def test_flow_to_convergence_finds_the_known_solution_and_conserves_the_spectrum
     assert dataset.attrs["solver_num_steps"] > 1000
 
 
+@pytest.mark.slow
 def test_rank_two_oscillation_conserves_the_spectrum():
     net = ov.Overlaps.random(0, rank=2)
     task = ov.tasks.damped_oscillation(horizon=None)
@@ -132,6 +134,7 @@ def test_rank_two_oscillation_conserves_the_spectrum():
     assert float(dataset["loss"][-1]) < 1e-12
 
 
+@pytest.mark.slow
 def test_overlap_matrix_stays_positive_semi_definite_from_a_singular_start():
     net = ov.Overlaps.random(0, rank=2, n=3)  # D = 6 vectors of three neurons
     dataset = ov.learn(net, ov.tasks.damped_oscillation(), ov.RNN(dt=0.05), ov.GradientDescent(2e-2, 500))
