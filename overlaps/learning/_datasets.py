@@ -99,7 +99,7 @@ def final_state(dataset: xr.Dataset) -> State:
     Raises ValueError for a Dataset that does not come from `learn`, and for a network run that diverged.
     """
     start = description(dataset, "state")
-    layout = Layout(start["inputs"], start["rank"], start["outputs"])
+    layout = layout_of(dataset)
     lost = np.flatnonzero(~np.isfinite(dataset["loss"].values[..., -1]))
     if lost.size and "batch" in dataset.dims:
         mend = "Select the others first, with dataset.isel(batch=...)."
@@ -116,20 +116,25 @@ def initial_state(dataset: xr.Dataset) -> State:
     """The state that a run of `learn` started from; raises ValueError for a Dataset that does not come from `learn`."""
     start = description(dataset, "state")
     if start["type"] == "Network":
-        layout = Layout(start["inputs"], start["rank"], start["outputs"])
+        layout = layout_of(dataset)
         return Network(*layout.split(dataset["initial_vectors"].values))
     return restore(start)
 
 
 def grams(dataset: xr.Dataset) -> np.ndarray:
     """The overlap matrices (..., time, D, D) of a Dataset of `learn`."""
-    start = description(dataset, "state")
-    layout = Layout(start["inputs"], start["rank"], start["outputs"])
+    layout = layout_of(dataset)
     sigma = dataset["sigma"].values
     result = np.zeros((*sigma.shape[:-1], layout.size, layout.size))
     for index, pair in enumerate(layout.pairs):
         result[..., pair.row, pair.column] = result[..., pair.column, pair.row] = sigma[..., index]
     return result
+
+
+def layout_of(dataset: xr.Dataset) -> Layout:
+    """The layout of the network that a run of `learn` trained."""
+    start = description(dataset, "state")
+    return Layout(start["inputs"], start["rank"], start["outputs"])
 
 
 def description(dataset: xr.Dataset, name: str) -> Any:

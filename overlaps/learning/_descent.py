@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from overlaps._typing import AnyArray
 from overlaps.learning._problem import Parameters, Problem
-from overlaps.learning._record import Record, endings
+from overlaps.learning._record import Record, endings, limits
 from overlaps.learning._rules import GradientDescent, OptimizerFactory
 
 EXPLOSION = 1e9  # growth of the loss, relative to its start (at least 1), that counts as divergence
@@ -50,7 +50,7 @@ def descend(
     """Run the rule; yield what was recorded at the steps of each chunk, until there is nothing left to do."""
     shape = () if batch is None else (batch,)
     parameters = problem.parameters()
-    stops = np.asarray([-np.inf if stop is None else stop for stop in (rule.stop_loss, rule.stop_gradient)], rates.dtype)
+    stops = limits(rule.stop_loss, rule.stop_gradient, rates.dtype)
     learning_rate = np.broadcast_to(np.asarray(rule.learning_rate, rates.dtype), shape)
     fixed = Settings(
         problem, learning_rate, key, np.broadcast_to(rates, (*shape, *rates.shape)), np.broadcast_to(stops, (*shape, 2))

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from overlaps._connectivity import Overlaps
 from overlaps._typing import AnyArray
 from overlaps.learning._problem import Parameters, Problem
-from overlaps.learning._record import Ending, Record, endings
+from overlaps.learning._record import Ending, Record, endings, limits
 from overlaps.learning._rules import GradientFlow
 
 FIRST_STEP, SMALLEST_STEP = 1e-3, 1e-13  # relative to the learning time of a chunk; below the latter, the solver has failed
@@ -51,7 +51,7 @@ def integrate(
     """
     parameters = problem.parameters()
     solver = diffrax.Tsit5() if rule.solver is None else rule.solver
-    stops = np.asarray([-np.inf if stop is None else stop for stop in (rule.stop_loss, rule.stop_gradient)], rates.dtype)
+    stops = limits(rule.stop_loss, rule.stop_gradient, rates.dtype)
     settings = Settings(np.asarray([rule.rtol, rule.atol], rates.dtype), stops, rates)
     watched = bool(np.any(stops > -np.inf))
     failed = np.zeros(() if batch is None else (batch,), bool)

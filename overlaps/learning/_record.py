@@ -44,6 +44,11 @@ class Record:
         return bool(np.all(self.ending != Ending.COMPLETE))
 
 
+def limits(stop_loss: float | None, stop_gradient: float | None, dtype: np.dtype) -> np.ndarray:
+    """Loss and gradient norm below which a run stops; minus infinity where nothing was asked for."""
+    return np.asarray([-np.inf if stop is None else stop for stop in (stop_loss, stop_gradient)], dtype)
+
+
 def endings(loss: np.ndarray, gradient_norm: np.ndarray, failed: np.ndarray, stops: np.ndarray) -> np.ndarray:
     """The ending that a loss and a gradient norm mean under the limits `stops` for them."""
     ending = np.where(gradient_norm <= stops[1], Ending.STOP_GRADIENT, Ending.COMPLETE)

@@ -8,9 +8,10 @@ import xarray as xr
 
 from overlaps._checks import argument_error
 from overlaps._connectivity import Network, Overlaps, State
+from overlaps._gram import square_root
 from overlaps._layout import Layout
 from overlaps._rnn import RNN
-from overlaps.learning._datasets import description, grams
+from overlaps.learning._datasets import description, grams, layout_of
 
 
 def conserved(state: State | xr.Dataset, rnn: RNN | None = None, rates: Mapping[str, float] | None = None) -> Any:
@@ -40,10 +41,9 @@ def conserved(state: State | xr.Dataset, rnn: RNN | None = None, rates: Mapping[
 
 
 def _along(dataset: xr.Dataset, rates: Mapping[str, float] | None) -> xr.Dataset:
-    start, rule = description(dataset, "state"), description(dataset, "rule")
+    layout, rule = layout_of(dataset), description(dataset, "rule")
     if rates is None and rule is not None:
         rates = rule["rates"]
-    layout = Layout(start["inputs"], start["rank"], start["outputs"])
     charges = _charges(grams(dataset), layout, np.asarray(layout.columns(dict(rates or {}))))
     lead = dataset["loss"].dims
     dims = {"spectrum": ("mode",), "balance": (), "gauge": ("latent", "latent_")}
@@ -73,9 +73,8 @@ def _charges(gram: np.ndarray, layout: Layout, rates: np.ndarray) -> dict[str, n
         charges["balance"] = diagonal[..., m].sum(-1) - diagonal[..., z].sum(-1)
     if np.all(rates > 0):
         # J M^-1 G has the eigenvalues of F' J F'^T, which is symmetric, for a factor F' of the weighted matrix.
-        values, vectors = np.linalg.eigh(weighted)
-        factor = np.sqrt(np.maximum(values, 0.0))[..., None] * np.swapaxes(vectors, -1, -2)
-        charges["spectrum"] = np.linalg.eigvalsh((factor * _signs(layout)) @ np.swapaxes(factor, -1, -2))
+        factor = square_root(weighted)
+        charges["spectrum"] = np.linalg.eigvalsh((factor * _signs(layout)) @ factor)
     return charges
 
 
