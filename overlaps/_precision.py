@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from overlaps._checks import is_inside_trace, is_traced
+from overlaps._checks import argument_error, is_inside_trace, is_traced
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -47,11 +47,12 @@ def _to_numpy(leaf: Any) -> Any:
 
 
 def random_key(name: str, key: Any) -> jax.Array:
-    """A `jax.random` key from a key or an integer seed."""
+    """A `jax.random` key, or an array of keys, from keys, the raw numbers of keys (jax.random.PRNGKey) or an integer seed."""
     if isinstance(key, int | np.integer) and not isinstance(key, bool):
         return jax.random.key(int(key))
-    if isinstance(key, jax.Array | np.ndarray) and (
-        jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key) or key.dtype == np.uint32
-    ):
-        return jax.numpy.asarray(key)
-    raise ValueError(f"Argument `{name}` must be a jax.random key or an integer seed, but {key!r} came.")
+    if isinstance(key, jax.Array) and jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return key
+    if isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32:
+        with contextlib.suppress(TypeError, ValueError):  # of a last axis that is no key
+            return jax.random.wrap_key_data(jax.numpy.asarray(key))
+    raise argument_error(name, "be a jax.random key or an integer seed", f"{key!r} came")
