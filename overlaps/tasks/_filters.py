@@ -1,7 +1,7 @@
 """Filter tasks: the impulse response of the network is to become that of a given linear system."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -19,10 +19,11 @@ from overlaps._rnn import RNN
 from overlaps._simulation import LARGEST_PANEL_NORM, quadrature
 from overlaps._typing import AnyArray
 from overlaps.tasks._filter_losses import GramianLoss, SampledLoss
-from overlaps.tasks._task import Task
+from overlaps.tasks._task import Task, require_single
 
 # Rates per tau that are resolved where values cannot be read; beyond, the loss is NaN.
 DEFAULT_RATE, SPARE_RATE = 4.0, 256.0
+MOST_PANELS, MOST_PIECES = 2.0**16, 2.0**60  # of a horizon: networks simulate one by one, Gramians double
 
 
 class LinearFilter(Task):
@@ -100,10 +101,21 @@ class LinearFilter(Task):
     def objective(self, state: State, rnn: RNN) -> Callable[[State], Float[AnyArray, ""]]:
         """The loss as a function of states shaped like `state`, everything else prepared; raises as `loss` does."""
         self._check(state, rnn)
+        return self._objective(state, rnn, self._doublings(state, rnn))
+
+    def objectives(self, states: Sequence[State], rnn: RNN) -> list[Callable[..., Any]]:
+        """The objectives of a batch of networks, at the time resolution that the fastest of them needs."""
+        tasks = self.lanes(len(states))
+        for task, state in zip(tasks, states, strict=True):
+            task._check(state, rnn)
+        doublings = max(task._doublings(state, rnn) for task, state in zip(tasks, states, strict=True))
+        return [task._objective(state, rnn, doublings) for task, state in zip(tasks, states, strict=True)]
+
+    def _objective(self, state: State, rnn: RNN, doublings: int) -> Callable[[State], Float[AnyArray, ""]]:
         if isinstance(state, Network) and self.horizon is not None:
-            return self._sampled(state, rnn, self.horizon)
+            return self._sampled(rnn, self.horizon, doublings)
         if rnn.dt is None:
-            steps = None if self.horizon is None else self._doublings(state, rnn, self.horizon)
+            steps = None if self.horizon is None else doublings
             return GramianLoss(self.A, self.B, self.C, None, rnn, self.horizon or np.inf, steps)
         steps = None if self.horizon is None else _samples(self.horizon, rnn.dt)
         return GramianLoss(self.A, self.B, self.C, _expm(self.A * rnn.dt), rnn, self.horizon or np.inf, steps)
@@ -118,11 +130,11 @@ class LinearFilter(Task):
                 "its horizon is infinite" if self.horizon is None else "time is continuous",
                 "Give the task a finite horizon and the rnn a `dt`.",
             )
-        return self._sampled(state, rnn, self.horizon)
+        return self._sampled(rnn, self.horizon)
 
-    def _sampled(self, state: State, rnn: RNN, horizon: float) -> SampledLoss:
+    def _sampled(self, rnn: RNN, horizon: float, doublings: int = 0) -> SampledLoss:
         if rnn.dt is None:
-            steps = self._panels(state, rnn, horizon)
+            steps = 2**doublings  # panels
             times, weights = quadrature(steps, horizon)
         else:
             steps = _samples(horizon, rnn.dt)
@@ -134,6 +146,7 @@ class LinearFilter(Task):
         return SampledLoss(target, weights, rnn, steps, horizon)
 
     def _check(self, state: State, rnn: RNN) -> None:
+        require_single(state, self)
         inputs, _, outputs = state.layout
         for name, has, needs in (("inputs", inputs, self.inputs), ("outputs", outputs, self.outputs)):
             if has != needs:
@@ -151,21 +164,30 @@ class LinearFilter(Task):
                     "The loss is infinite there: scale u or v down, or give the task a finite horizon.",
                 )
 
-    def _panels(self, state: State, rnn: RNN, horizon: float) -> int:
-        """Panels on which the power series of network and target converge, rounded up to a power of two."""
-        rate = DEFAULT_RATE / rnn.tau
-        if not is_traced(state):
-            net = state.overlaps()
-            weights = math.sqrt(np.linalg.norm(net["uu"], 2) * np.linalg.norm(net["vv"], 2))
-            rate = max(rate, (1 + 2 * weights) / rnn.tau)
-        return 2 ** max(0, math.ceil(math.log2(horizon * max(rate, self._rate()))))
+    def _doublings(self, state: State, rnn: RNN) -> int:
+        """How often to halve a finite horizon in continuous time for power series of network and target to converge.
 
-    def _doublings(self, state: State, rnn: RNN, horizon: float) -> int:
-        """Doublings that leave the Taylor series of a Gramian short enough for rates far above 1 / tau, and for known ones."""
-        rate = SPARE_RATE / rnn.tau
+        For networks these are series of the response on panels, for overlaps the series of a Gramian, which is cheap: it is
+        made short enough for rates far above those there are.
+        """
+        if self.horizon is None or rnn.dt is not None:
+            return 0
+        full = isinstance(state, Network)
+        rate = (DEFAULT_RATE if full else SPARE_RATE) / rnn.tau
         if not is_traced(state):
-            rate = max(rate, 4 * float(np.linalg.norm(rnn.system(state).A, 1)))
-        return max(0, math.ceil(math.log2(horizon * max(rate, 2 * self._rate()) / LARGEST_TAYLOR_NORM)))
+            rate = max(rate, _panel_rate(state, rnn) if full else 4 * float(np.linalg.norm(rnn.system(state).A, 1)))
+        target = self._rate() if full else 2 * self._rate()
+        pieces = self.horizon * max(rate, target) / (1.0 if full else LARGEST_TAYLOR_NORM)
+        most = MOST_PANELS if full else MOST_PIECES
+        if not pieces <= most:
+            fast, name = ("scale u and v down", "state") if rate > target else ("slow its fastest pole down", "task")
+            raise argument_error(
+                name,
+                f"be slow enough for {most:g} pieces of the horizon to resolve it",
+                f"its fastest rates need {pieces:.3g}",
+                f"It is too fast to be resolved: {fast}, shorten the horizon, or give the rnn a `dt`.",
+            )
+        return max(0, math.ceil(math.log2(pieces)))
 
     def _rate(self) -> float:
         """The fastest rate of the target, 0 if it is traced."""
@@ -212,6 +234,13 @@ linear_filter = LinearFilter
 @eqx.filter_jit
 def _evaluate(objective: Callable[[State], Float[AnyArray, ""]], state: State) -> Float[AnyArray, ""]:
     return objective(state)
+
+
+def _panel_rate(state: State, rnn: RNN) -> float:
+    """The rate that a panel of length 1 / rate resolves, from the norm of the recurrent weights."""
+    net = state.overlaps()
+    weights = math.sqrt(np.linalg.norm(net["uu"], 2) * np.linalg.norm(net["vv"], 2))
+    return (1 + 2 * weights) / rnn.tau
 
 
 def _stack(rows: list[list[Any]]) -> Any:

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Float
 
-from overlaps._checks import argument_error, number
+from overlaps._checks import argument_error, numpy_for, parameter
 from overlaps._connectivity import State
 from overlaps._rnn import RNN
 from overlaps._typing import AnyArray
@@ -22,17 +22,24 @@ class LabelNoise(Task):
     `task`: a filter task of finite horizon, for an rnn with a `dt`; its samples are those of the Euler network. `std` in the
     units of the target. The noise of a step is drawn from the key of `learn` and the number of the step alone, so that
     overlaps and networks that are trained with one key see the same noise. The reported loss is that of the targets without
-    noise. Raises ValueError for a negative std, and `learn` does for a flow, for continuous time, or without a key.
+    noise, and the reported gradient norm that of the gradient with noise. An array of std is a batch of tasks. Raises
+    ValueError for a negative std, and `learn` does for a flow, for continuous time, or without a key.
     """
 
     task: LinearFilter
-    std: float
+    std: Float[AnyArray, "*batch"]
 
-    def __init__(self, task: Any, std: float):
+    def __init__(self, task: Any, std: Any):
         if not isinstance(task, LinearFilter):
             raise argument_error("task", "be a filter task", f"{type(task).__name__} came")
+        std = parameter("std", std, least=0.0)
+        if task.batch and std.ndim and task.batch != std.shape:
+            raise argument_error("std", f"be one number, or {task.batch[0]}, as there are tasks", f"{std.size} came")
+        xp = numpy_for(std, task)
+        if std.ndim and not task.batch:
+            task = jax.tree.map(lambda leaf: xp.broadcast_to(leaf, (*std.shape, *leaf.shape)), task)
         self.task = task
-        self.std = number("std", std, least=0.0)
+        self.std = xp.broadcast_to(std, task.batch)
 
     @property
     def loss_units(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -58,7 +65,7 @@ class NoisyLoss(eqx.Module):
     """sum_k w_k |f_k - f*_k - std xi_k|^2 for fresh xi, and the same without noise."""
 
     sampled: SampledLoss
-    std: Float[AnyArray, ""] | float
+    std: Float[AnyArray, ""]
 
     def __call__(self, state: State, key: Any) -> tuple[Float[AnyArray, ""], Float[AnyArray, ""]]:
         errors = self.sampled.errors(state)

@@ -1,11 +1,13 @@
 """What `learn` asks of a task."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 
+from overlaps._checks import argument_error
 from overlaps._connectivity import State
 from overlaps._rnn import RNN
 
@@ -31,3 +33,26 @@ class Task(eqx.Module):
 
         Of a random task, a function of state and key that returns the loss with the samples and the one to report.
         """
+
+    def objectives(self, states: Sequence[State], rnn: RNN) -> list[Callable[..., Any]]:
+        """The objectives of a batch of networks, each with its own task where this is a batch: alike in all but numbers."""
+        return [task.objective(state, rnn) for task, state in zip(self.lanes(len(states)), states, strict=True)]
+
+    def lanes(self, number: int) -> list[Any]:
+        """The task of each of `number` networks: one by one those of a batch, or the same for all."""
+        return lanes(self, number) if self.batch else [self] * number
+
+
+def lanes(tree: Any, number: int) -> list[Any]:
+    """What a leading axis of all arrays holds, one by one."""
+    return [jax.tree.map(lambda leaf, lane=lane: leaf[lane, ...], tree) for lane in range(number)]
+
+
+def require_single(state: State, task: Task) -> None:
+    """Raise ValueError for a batch of states or tasks, which `learn` takes and a single evaluation of the loss does not."""
+    batches = {"state": jax.tree.leaves(state)[0].shape[:-2], "task": task.batch}
+    for name, shape in batches.items():
+        if shape:
+            raise argument_error(
+                name, "be a single one to have a loss", f"a batch of {shape[0]} came", "Map over it with jax.vmap, or loop."
+            )
