@@ -1,11 +1,13 @@
 """The xarray edge: trajectories become labelled Datasets, and Datasets become states again."""
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+import jax
 import numpy as np
 import xarray as xr
 
@@ -14,7 +16,7 @@ from overlaps._connectivity import Network, Overlaps, State
 from overlaps._layout import Layout
 from overlaps._rnn import RNN
 from overlaps.learning._describe import describe, restore
-from overlaps.learning._phase import Phase, Run
+from overlaps.learning._phase import Run
 from overlaps.learning._record import Ending, Record
 
 VERSION = version("overlaps")
@@ -24,17 +26,33 @@ VERSION = version("overlaps")
 class Trajectory:
     """What was recorded of one phase."""
 
-    phase: Phase
     run: Run
     records: list[Record] = field(default_factory=list)
 
-    def joined(self, name: str, axis: int) -> np.ndarray:
-        """A field of the records along its axis of saved points: those that were asked for, and the last one."""
-        values = np.concatenate([getattr(record, name) for record in self.records], axis)
-        points = np.concatenate([record.time if record.step is None else record.step for record in self.records], -1)
-        kept = np.isin(points, self.run.saved)
+    @functools.cached_property
+    def rows(self) -> dict[str, np.ndarray]:
+        """The fields of the records at the points that were asked for, and the last one; on axis -1, of "gram" on axis -3."""
+        asked = np.concatenate([record.asked for record in self.records])
+        kept = np.isin(asked, self.run.saved)
         kept[-1:] = True
-        return np.compress(kept, values, axis)
+        rows = {}
+        for name in ("time", "gram", "loss", "gradient_norm", *(["step"] if self.records[0].step is not None else [])):
+            axis = -3 if name == "gram" else -1
+            values = np.concatenate([getattr(record, name) for record in self.records], axis)
+            rows[name] = np.compress(kept, values, axis)
+        # The loss is a difference of large numbers near a solution: what rounding leaves may be negative.
+        rows["loss"] = np.maximum(rows["loss"], 0.0)
+        return rows
+
+    def reached(self) -> dict[str, Any]:
+        """Where the phase ended, from its own start; None for networks that diverged."""
+        lost = ~np.isfinite(self.rows["loss"][..., -1])
+        ends: dict[str, Any] = {}
+        for name in self.rows.keys() - {"gram"}:
+            values = np.broadcast_to(self.rows[name][..., -1], lost.shape).astype(object)
+            values[lost] = None
+            ends[name] = values.tolist()
+        return dict(sorted(ends.items()))
 
 
 def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: RNN, settings: Mapping[str, Any]) -> xr.Dataset:
@@ -44,20 +62,18 @@ def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: R
     """
     layout = start.layout
     pairs = layout.pairs
-    batched = done[0].records[0].loss.ndim == 2
-    lead = ("batch",) if batched else ()
-    gram = np.concatenate([one.joined("gram", -3) for one in done], -3)
-    # The loss is a difference of large numbers near a solution: what rounding leaves may be negative.
-    loss = np.maximum(np.concatenate([one.joined("loss", -1) for one in done], -1), 0.0)
-    gradient_norm = np.concatenate([one.joined("gradient_norm", -1) for one in done], -1)
+    gram = np.concatenate([one.rows["gram"] for one in done], -3)
+    loss, gradient_norm = (np.concatenate([one.rows[name] for one in done], -1) for name in ("loss", "gradient_norm"))
+    lead = ("batch",) * (loss.ndim - 1)
+    phases = [one.run.phase for one in done]
     sigma = gram[..., [pair.row for pair in pairs], [pair.column for pair in pairs]]
     variables = {
         "sigma": ((*lead, "time", "overlap"), sigma, _said("overlap a.b / N")),
-        "loss": ((*lead, "time"), loss, _said("loss", done[0].phase.task.loss_units)),
+        "loss": ((*lead, "time"), loss, _said("loss", phases[0].task.loss_units)),
         "gradient_norm": (
             (*lead, "time"),
             gradient_norm,
-            _said("norm of the loss gradient dL/dF", done[0].phase.task.loss_units),
+            _said("norm of the loss gradient dL/dF", phases[0].task.loss_units),
         ),
     }
     coordinates = {
@@ -67,6 +83,8 @@ def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: R
         "visible": ("overlap", list(rnn.visible(layout)), _said("loss-visible")),
         **_times(done),
     }
+    if lead:
+        coordinates["batch"] = ("batch", np.arange(len(loss)), _said("network of the batch"))
     if isinstance(start, Network):
         coordinates["vector"] = ("vector", list(layout.labels), _said("connectivity vector"))
         for name, state in (("initial", start), ("final", end)):
@@ -77,7 +95,6 @@ def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: R
     records = [record for one in done for record in one.records]
     for name in sorted({name for record in records for name in record.statistics}):
         dataset.attrs[f"solver_{name}"] = sum(record.statistics.get(name, 0) for record in records)
-    phases = [one.phase for one in done]
     single = not phases[0].name
     described = {
         "state": {"type": "Network", "n": start.n, **layout._asdict()} if isinstance(start, Network) else start,
@@ -86,6 +103,7 @@ def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: R
         "rule": phases[0].rule if single else None,
         "acts_on": ["vectors P" if one.run.problem.per_neuron else "factor F" for one in done],
         "endings": [_ending(one.records[-1].ending) for one in done],
+        "reached": [one.reached() for one in done],
         "version": VERSION,
     }
     for name, value in {**described, **settings}.items():
@@ -104,7 +122,7 @@ def final_state(dataset: xr.Dataset) -> State:
     if lost.size and "batch" in dataset.dims:
         mend = "Select the others first, with dataset.isel(batch=...)."
         raise argument_error("dataset", "hold runs that reached their end", f"networks {lost.tolist()} diverged", mend)
-    if "failed" in description(dataset, "endings"):
+    if lost.size or "failed" in description(dataset, "endings"):
         mend = "Its last saved overlaps are in `sigma`."
         raise argument_error("dataset", "come from a run that reached its end", "this one diverged", mend)
     if start["type"] == "Network":
@@ -113,12 +131,24 @@ def final_state(dataset: xr.Dataset) -> State:
 
 
 def initial_state(dataset: xr.Dataset) -> State:
-    """The state that a run of `learn` started from; raises ValueError for a Dataset that does not come from `learn`."""
+    """The state that a run of `learn` started from; of a batch, those of the networks that are in the Dataset.
+
+    Raises ValueError for a Dataset that does not come from `learn`.
+    """
     start = description(dataset, "state")
     if start["type"] == "Network":
         layout = layout_of(dataset)
         return Network(*layout.split(dataset["initial_vectors"].values))
-    return restore(start)
+    state = restore(start)
+    return select(dataset, state) if state.gram.ndim > 2 else state
+
+
+def select(dataset: xr.Dataset, batched: Any) -> Any:
+    """Of arrays with a leading batch axis, the part for the networks that are in a Dataset."""
+    if "batch" not in dataset.coords:
+        raise argument_error("dataset", "have the coordinate `batch`, which says which networks it holds", "it was dropped")
+    networks = dataset["batch"].values
+    return jax.tree.map(lambda leaf: leaf[networks, ...], batched)
 
 
 def grams(dataset: xr.Dataset) -> np.ndarray:
@@ -145,28 +175,25 @@ def description(dataset: xr.Dataset, name: str) -> Any:
 
 
 def _times(done: Sequence[Trajectory]) -> dict[str, Any]:
-    """Coordinates along time, cumulative over phases."""
-    times, steps, phases = [], [], []
-    time_offset, step_offset = np.zeros(()), 0
-    for one in done:
-        time = one.joined("time", -1)
-        times.append(time + time_offset[..., None])
-        time_offset = time_offset + time[..., -1]
-        step = one.joined("step", -1) if one.records[0].step is not None else None
-        steps.append(None if step is None else step + step_offset)
-        step_offset += 0 if step is None else step[-1]
-        phases += [one.phase.name] * time.shape[-1]
-    said = _said("learning time, learning rate x step")
-    if any(time.ndim == 2 for time in times):
-        shape = max(time.shape[:-1] for time in times)
-        joined = np.concatenate([np.broadcast_to(time, (*shape, time.shape[-1])) for time in times], -1)
-        coordinates: dict[str, Any] = {"learning_time": (("batch", "time"), joined, said)}
-    else:
-        coordinates = {"time": ("time", np.concatenate(times), said)}
-    if all(step is not None for step in steps):
-        coordinates["step"] = ("time", np.concatenate(steps), _said("gradient step"))
-    if done[0].phase.name:
-        coordinates["phase"] = ("time", phases, _said("phase of the protocol"))
+    """Coordinates along time, cumulative over phases; one row per network where networks of a batch differ in them."""
+    coordinates: dict[str, Any] = {}
+    for name, said in (("time", "learning time, learning rate x step"), ("step", "gradient step")):
+        if any(name not in one.rows for one in done):
+            continue
+        joined, offset = [], 0
+        for one in done:
+            joined.append(one.rows[name] + np.asarray(offset)[..., None])
+            offset = joined[-1][..., -1]
+        shape = np.broadcast_shapes(*(values.shape[:-1] for values in joined))
+        values = np.concatenate([np.broadcast_to(values, (*shape, values.shape[-1])) for values in joined], -1)
+        coordinates["learning_time" if name == "time" and shape else name] = (
+            (*("batch",) * len(shape), "time"),
+            values,
+            _said(said),
+        )
+    if done[0].run.phase.name:
+        names = [one.run.phase.name for one in done for _ in range(one.rows["loss"].shape[-1])]
+        coordinates["phase"] = ("time", names, _said("phase of the protocol"))
     return coordinates
 
 

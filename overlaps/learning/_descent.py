@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from overlaps._typing import AnyArray
 from overlaps.learning._problem import Parameters, Problem
@@ -45,10 +45,13 @@ def descend(
     rates: Float[np.ndarray, "1 trained"],
     key: Any,
     chunks: list[np.ndarray],
-    batch: int | None,
+    lost: Bool[np.ndarray, "*batch"],
 ) -> Iterator[Record]:
-    """Run the rule; yield what was recorded at the steps of each chunk, until there is nothing left to do."""
-    shape = () if batch is None else (batch,)
+    """Run the rule; yield what was recorded at the steps of each chunk, until there is nothing left to do.
+
+    Networks that are `lost` to begin with stand still and are NaN.
+    """
+    shape = lost.shape
     parameters = problem.parameters()
     stops = limits(rule.stop_loss, rule.stop_gradient, rates.dtype)
     learning_rate = np.broadcast_to(np.asarray(rule.learning_rate, rates.dtype), shape)
@@ -57,34 +60,37 @@ def descend(
     )
     huge = np.full(shape, np.finfo(rates.dtype).max)
     memory = _remember(rule.optimizer, learning_rate, parameters)
-    carry = Carry(np.zeros(shape, int), parameters, memory, parameters, huge, huge, np.full(shape, np.inf, rates.dtype))
+    limit = np.where(lost, -np.inf, np.inf).astype(rates.dtype)
+    carry = Carry(np.zeros(shape, int), parameters, memory, parameters, huge, huge, limit)
     fixed = jax.device_put(fixed)
-    first, last, known = None, -1, np.zeros(shape, bool)
+    first, last, known, watched = None, -1, lost, bool(np.any(stops > -np.inf))
     for targets in chunks:
-        carry, saved = _advance(fixed, rule.optimizer, carry, targets, batch is not None)
+        carry, saved = _advance(fixed, rule.optimizer, carry, targets, bool(shape))
         steps, grams, losses, gradient_norms = (np.array(values) for values in saved)
         loss, limit, step = np.asarray(carry.loss), np.asarray(carry.limit), np.asarray(carry.step) - 1
         first = losses[..., 0] if first is None else first
         bad = ~(losses < limit[..., None])
         kept = np.diff(targets, prepend=last) > 0
-        if batch is None:
-            kept, points = (np.diff(steps, prepend=last) > 0) & ~bad, steps
-        else:
-            points = targets
+        if shape:
+            asked, points = targets, np.where(bad, targets, steps) if watched else targets
             for values in (losses, gradient_norms, grams):
                 values[bad] = np.nan
+        else:
+            kept, asked, points = (np.diff(steps, prepend=last) > 0) & ~bad, steps, steps
         last = targets[-1]
         failed = ~(loss < limit)
         newly, known = failed & ~known, failed
         yield Record(
-            time=points[kept] * np.asarray(rule.learning_rate)[..., None],
-            step=points[kept],
+            asked=asked[kept],
+            time=points[..., kept] * np.asarray(rule.learning_rate)[..., None],
+            step=points[..., kept],
             gram=grams[..., kept, :, :],
             loss=losses[..., kept],
             gradient_norm=gradient_norms[..., kept],
             position=float(np.max(step)),
             parameters=np.asarray(carry.seen),
             ending=endings(loss, np.asarray(carry.gradient_norm), failed, stops),
+            newly_failed=newly,
             failure=_failure(newly, step, learning_rate, first, loss) if np.any(newly) else "",
         )
 

@@ -45,8 +45,10 @@ def why_not_equivariant(optimizer: OptimizerFactory, learning_rate: float) -> st
             return "turns finite gradients into NaN"
         rotation = float(_probe(optimizer, FEW_NEURONS)(learning_rate))
     if rotation <= TOLERANCE:
-        return f"depends on the number of neurons: the same network with more of them is updated {deviation:.0%} differently"
-    return f"looks at single neurons: rotating neuron space changes its updates by {rotation:.0%}"
+        return (
+            f"depends on the number of neurons: with more of them the same network has updates that differ by {deviation:.2g}"
+        )
+    return f"looks at single neurons: rotating neuron space changes its updates by {rotation:.2g} of their size"
 
 
 @functools.lru_cache(maxsize=32)

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from overlaps._connectivity import Overlaps
 from overlaps._typing import AnyArray
@@ -43,25 +43,30 @@ class Settings(NamedTuple):
 
 
 def integrate(
-    problem: Problem, rule: GradientFlow, rates: Float[np.ndarray, "1 trained"], chunks: list[np.ndarray], batch: int | None
+    problem: Problem,
+    rule: GradientFlow,
+    rates: Float[np.ndarray, "1 trained"],
+    chunks: list[np.ndarray],
+    lost: Bool[np.ndarray, "*batch"],
 ) -> Iterator[Record]:
     """Solve the flow; yield what was recorded at the times of each chunk, until there is nothing left to do.
 
-    Chunks share their boundary times.
+    Chunks share their boundary times. Networks that are `lost` to begin with are NaN.
     """
+    batched = lost.ndim > 0
     parameters = problem.parameters()
     solver = diffrax.Tsit5() if rule.solver is None else rule.solver
     stops = limits(rule.stop_loss, rule.stop_gradient, rates.dtype)
     settings = Settings(np.asarray([rule.rtol, rule.atol], rates.dtype), stops, rates)
     watched = bool(np.any(stops > -np.inf))
-    failed = np.zeros(() if batch is None else (batch,), bool)
+    failed, halted = lost, np.full(lost.shape, np.inf)  # networks without a state; times at which networks stopped
     # A call of the solver cannot be interrupted: one network is solved in slices, and goes on where the last one ended.
-    slice_steps = rule.max_steps if batch else min(rule.max_steps or np.iinfo(int).max, _steps_per_slice(problem))
+    slice_steps = rule.max_steps if batched else min(rule.max_steps or np.iinfo(int).max, _steps_per_slice(problem))
     taken, last = 0, -1.0
     for times in chunks:
         remaining = times
         while True:
-            solution = _solve(problem, settings, solver, slice_steps, watched, parameters, remaining, batch is not None)
+            solution = _solve(problem, settings, solver, slice_steps, watched, parameters, remaining, batched)
             solution = jax.tree.map(np.asarray, solution)
             parameters = solution.parameters
             statistics = {name: int(np.sum(solution.statistics[name])) for name in STATISTICS}
@@ -74,27 +79,28 @@ def integrate(
             spent = np.zeros_like(failed) if rule.max_steps is None else solution.exhausted & (taken >= rule.max_steps)
             unfinished = solution.exhausted & ~spent & (reached < times[-1])
             # A last step that was cut short to end in time may look too small: only a run that did not arrive has failed.
-            failing = ~solution.successful & ~solution.stopped & ~unfinished & (reached < times[-1])
-            failure = f"the solver stopped at learning time {np.min(reached):.6g}" if np.any(failing) else ""
-            if np.any(spent):
-                failure = f"the solver needed more than max_steps = {rule.max_steps} steps"
-            if batch is None:
-                kept = np.isfinite(solution.time)  # infinity stands where the solver did not arrive
-                kept[kept] = np.diff(solution.time[kept], prepend=last) > 0
-                kept &= np.isin(solution.time, times) | bool(solution.stopped | failing | unfinished)
-                time = solution.time[kept]
-                last = time[-1] if time.size else last
-                saved = [values[kept] for values in (solution.gram, solution.loss, solution.gradient_norm)]
-            else:
+            arrived = solution.successful | solution.stopped | unfinished | (reached >= times[-1])
+            failing = ~arrived & ~failed
+            halted = np.where(solution.stopped, np.minimum(halted, reached), halted)
+            if batched:
                 fresh = np.flatnonzero(np.diff(times, prepend=last) > 0)
-                time, last = times[fresh], times[-1]
+                asked, last = times[fresh], times[-1]
+                time = np.minimum(asked, halted[:, None]) if watched else asked
                 fields = (solution.gram, solution.loss, solution.gradient_norm)
                 saved = [_on_shared_times(values, fresh, rows) for values in fields]
                 for values in saved:
-                    values[failed[:, None] | (failing[:, None] & (time > reached[:, None]))] = np.nan
-            failed |= failing
+                    values[failed[:, None] | (failing[:, None] & (asked > reached[:, None]))] = np.nan
+            else:
+                kept = np.isfinite(solution.time)  # infinity stands where the solver did not arrive
+                kept[kept] = np.diff(solution.time[kept], prepend=last) > 0
+                kept &= np.isin(solution.time, times) | bool(solution.stopped | failing | unfinished)
+                asked = time = solution.time[kept]
+                last = time[-1] if time.size else last
+                saved = [values[kept] for values in (solution.gram, solution.loss, solution.gradient_norm)]
+            failed = failed | failing
             over = solution.stopped | failed
             yield Record(
+                asked=asked,
                 time=time,
                 gram=saved[0],
                 loss=saved[1],
@@ -102,12 +108,21 @@ def integrate(
                 position=float(np.max(reached)),
                 parameters=parameters,
                 ending=np.where(over, endings(loss, gradient_norm, failed, stops), Ending.COMPLETE),
-                failure=failure,
+                newly_failed=failing,
+                failure=_failure(failing, spent, reached, rule) if np.any(failing) else "",
                 statistics=statistics,
             )
-            if batch is not None or not unfinished:
+            if batched or not unfinished:
                 break
             remaining = np.maximum(times, reached)
+
+
+def _failure(failing: Any, spent: Any, reached: Any, rule: GradientFlow) -> str:
+    """What happened to the first network that failed."""
+    which = np.unravel_index(np.argmax(failing), failing.shape)
+    if spent[which]:
+        return f"the solver needed more than max_steps = {rule.max_steps} steps"
+    return f"the solver stopped at learning time {reached[which]:.6g}"
 
 
 def _steps_per_slice(problem: Problem) -> int:

@@ -1,5 +1,6 @@
 """The one verb: train any state on any task by any rule."""
 
+import dataclasses
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +15,10 @@ from overlaps._checks import argument_error, choice, count, is_inside_trace, is_
 from overlaps._connectivity import Network, Overlaps, State
 from overlaps._precision import random_key, require_x64
 from overlaps._rnn import RNN
-from overlaps.learning._datasets import Trajectory, assemble, description, initial_state
+from overlaps.learning._datasets import Trajectory, assemble, description, initial_state, select
 from overlaps.learning._describe import restore
 from overlaps.learning._phase import Phase, Rule, Run, batch_size
-from overlaps.learning._record import Ending, Record
+from overlaps.learning._record import Record
 from overlaps.learning._rules import GradientDescent
 
 
@@ -46,17 +47,21 @@ def learn(
     `precision`: "float32" accepts and computes in single precision.
 
     A leading axis of states, task parameters, learning rates or keys is a batch of networks, trained side by side. Where one
-    of them diverges it is NaN from there on, and a RuntimeWarning names it.
+    of them diverges it is NaN from there on, in later phases too, and a RuntimeWarning names it. With a single key all of them
+    see the same samples and the same noise; an array of keys gives each its own.
 
     Returns a Dataset with dims `time` (learning time = learning rate x step; coords `step` for descent, `phase` for phases)
     and `overlap` (labels; coords `left`, `right`, `visible`), variables `sigma(time, overlap)`, `loss(time)` and
     `gradient_norm(time)`, the norm of dL/dF; for networks also `initial_vectors` and `final_vectors` (neuron, vector). A batch
-    adds the leading dim `batch`, and has `learning_time(batch, time)` in place of `time` where learning rates differ. A JSON
-    description is in the attributes, as are `endings`, how each phase ended, and `acts_on`, whether the rule saw the factor F
-    or the vectors P (docs/optimizers.md). Equations: docs/theory.md, "The learning flow".
+    adds the leading dim `batch`, and has `learning_time(batch, time)` in place of `time` where learning rates differ or a rule
+    can stop early, with `step(batch, time)` then: a network that stopped repeats its last row until all have. A JSON
+    description is in the attributes, as are `endings`, how each phase ended, `reached`, the time, step, loss and gradient norm
+    where it did, counted from its start (null for networks that diverged), and `acts_on`, whether the rule saw the factor F or
+    the vectors P (docs/optimizers.md). Equations: docs/theory.md, "The learning flow".
 
-    Raises ValueError for arguments that do not fit together, and `DivergenceError`, which carries the trajectory so far, when
-    the loss explodes or the solver fails. An interrupt from the keyboard carries it too, as its attribute `dataset`.
+    Raises ValueError for arguments that do not fit together, all phases being checked before the first one runs, and
+    `DivergenceError` when the loss explodes or the solver fails. What ends a run in its middle, an interrupt from the keyboard
+    included, carries the trajectory so far as its attribute `dataset`.
     """
     choice("precision", precision, ("float64", "float32"))
     _check_state(state, precision)
@@ -71,26 +76,28 @@ def learn(
             state = jax.tree.map(np.float32, state)
         batch = batch_size(state, phases, key)
         settings = {"saves": saves, "key": key, "precision": precision}
+        keys = [key if rule is not None or key is None else _fold_in(key, index) for index in range(len(phases))]
+        runs = [Run(phase, state, rnn, saves, key, batch) for phase, key in zip(phases, keys, strict=True)]
         done: list[Trajectory] = []
-        end: Any = state
+        end, lost = state, np.zeros(() if batch is None else batch, bool)
         with tqdm(total=sum(_length(phase.rule) for phase in phases), disable=not progress, unit="", leave=False) as bar:
             try:
-                for index, phase in enumerate(phases):
-                    bar.set_description(phase.name or "learning")
-                    start = bar.n
-                    phase_key = key if rule is not None or key is None else _fold_in(key, index)
-                    done.append(Trajectory(phase, Run(phase, end, rnn, saves, phase_key, batch)))
-                    for record in done[-1].run:
+                for run in runs:
+                    bar.set_description(run.phase.name or "learning")
+                    before = bar.n
+                    run.start(end, lost)
+                    done.append(Trajectory(run))
+                    for record in run:
                         done[-1].records.append(record)
-                        bar.update(start + record.position - bar.n)
-                        _report(record, phase.rule)
+                        bar.update(before + record.position - bar.n)
+                        _report(record, run.phase.rule)
                         if record.loss.size:
                             bar.set_postfix(loss=f"{np.nanmean(record.loss[..., -1]):.3g}")
-                    end = done[-1].run.end()
-            except (DivergenceError, KeyboardInterrupt) as stop:
+                    end, lost = run.end(), run.lost
+            except (Exception, KeyboardInterrupt) as stop:
                 begun = [trajectory for trajectory in done if any(record.loss.size for record in trajectory.records)]
                 if begun:
-                    end = done[-1].run.end()
+                    end = begun[-1].run.end()
                     stop.dataset = assemble(begun, state, end, rnn, settings)  # pyright: ignore[reportAttributeAccessIssue]
                 raise
         return assemble(done, state, end, rnn, settings)
@@ -99,15 +106,29 @@ def learn(
 def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
     """Run again what a Dataset of `learn` describes; works after a netCDF round trip.
 
-    Raises ValueError for a Dataset that does not come from `learn`, or whose rule held something that cannot be written
-    down, such as a lambda.
+    Of a batch, those networks that are in the Dataset: rerun(dataset.isel(batch=0)) repeats the first. Raises ValueError for a
+    Dataset that does not come from `learn`, or whose rule held something that cannot be written down, such as a lambda.
     """
     task, rule = restore(description(dataset, "task")), restore(description(dataset, "rule"))
     rnn = restore(description(dataset, "rnn"))
     saves, key, precision = (description(dataset, name) for name in ("saves", "key", "precision"))
     if key is not None:
         key = jax.random.wrap_key_data(jnp.asarray(key, jnp.uint32))
+        key = select(dataset, key) if key.ndim else key
+    if rule is None:
+        task = [Phase(phase.name, *_selected(dataset, phase.task, phase.rule)) for phase in task]
+    else:
+        task, rule = _selected(dataset, task, rule)
     return learn(initial_state(dataset), task, rnn, rule, saves, key, progress, precision)
+
+
+def _selected(dataset: xr.Dataset, task: Any, rule: Rule) -> tuple[Any, Rule]:
+    """A task and a rule for the networks that are in a Dataset."""
+    if task.batch:
+        task = select(dataset, task)
+    if isinstance(rule, GradientDescent) and np.ndim(rule.learning_rate):
+        rule = dataclasses.replace(rule, learning_rate=select(dataset, np.asarray(rule.learning_rate)))
+    return task, rule
 
 
 def _phases(task: Any, rule: Any) -> list[Phase]:
@@ -157,7 +178,7 @@ def _report(record: Record, rule: Rule) -> None:
             "The network may have run into instability, or the flow may be stiff: try solver=diffrax.Kvaerno5(), looser "
             "`rtol` and `atol`, or a smaller start."
         )
-    if record.failed_altogether and not np.any(np.isfinite(record.loss)):
+    if record.failed_altogether and record.position <= 0:
         raise DivergenceError(
             f"Learning cannot start: {record.failure}. Activity of the initial network may grow too much over the horizon, or "
             "be too fast to be resolved: scale u and v down, or shorten the horizon."
@@ -166,7 +187,7 @@ def _report(record: Record, rule: Rule) -> None:
         raise DivergenceError(
             f"Learning stopped: {record.failure}. {mend} The trajectory so far is in the `dataset` of this error."
         )
-    failed = np.flatnonzero(record.ending == Ending.FAILED)
+    failed = np.flatnonzero(record.newly_failed)
     warnings.warn(
         f"{len(failed)} of {record.ending.size} networks diverged and are NaN from there on: first network {failed[0]}, "
         f"{record.failure}. {mend}",

@@ -14,10 +14,10 @@ from overlaps._rnn import RNN
 from overlaps.learning._descent import descend
 from overlaps.learning._equivariance import why_not_equivariant
 from overlaps.learning._flow import integrate
-from overlaps.learning._problem import Problem, stacked
-from overlaps.learning._record import Record
+from overlaps.learning._problem import Problem
+from overlaps.learning._record import Ending, Record
 from overlaps.learning._rules import GradientDescent, GradientFlow
-from overlaps.tasks import Task
+from overlaps.tasks._task import Task, lanes
 
 # Pieces in which a run is computed, so that it can report, be interrupted and stop early. Each costs half a millisecond, which
 # shows in overlap space alone.
@@ -70,52 +70,75 @@ def batch_size(state: State, phases: list[Phase], key: Any) -> int | None:
 
 
 class Run:
-    """A phase set up: everything is checked and built here; iterating computes it chunk by chunk."""
+    """A phase, checked when made as far as its first state does not matter; iterating computes it chunk by chunk."""
 
     def __init__(self, phase: Phase, state: State, rnn: RNN, saves: int, key: Any, batch: int | None):
+        self.phase, self.rnn, self.batch = phase, rnn, batch
         task, rule = phase.task, phase.rule
-        dtype = state.factor.dtype
-        rates = np.asarray(state.layout.columns(dict(rule.rates or {})), dtype)
-        if not rates.any():
+        self.rates = np.asarray(state.layout.columns(dict(rule.rates or {})), state.factor.dtype)
+        if not self.rates.any():
             raise argument_error("rates", "leave something to learn", "every vector is frozen")
-        columns = tuple(int(column) for column in np.flatnonzero(rates))
-        per_neuron = _sees_neurons(state, rule)
-        if task.random:
-            key = _checked_key(key, rule, batch)
+        self.per_neuron = _sees_neurons(state, rule)
+        self.key = _checked_key(key, rule, batch) if task.random else None
+        _check_sizes(task, state, rnn)
+        chunks = OVERLAP_CHUNKS if isinstance(state, Overlaps) else NETWORK_CHUNKS
+        self.saved, self._points = _points(rule, saves, chunks, self.rates.dtype)
 
-        def problem(state: State, task: Any) -> Problem:
-            return Problem(state, task.objective(state, rnn), columns, per_neuron)
-
-        if batch is None:
-            self.problem = problem(state, task)
+    def start(self, state: State, lost: np.ndarray) -> None:
+        """Build the problem at a state, of which networks may be `lost`: they are NaN, and stay so."""
+        columns = tuple(int(column) for column in np.flatnonzero(self.rates))
+        if np.any(lost):
+            # What cannot be computed must not hinder the others: the first of them stands in.
+            state = _filled(state, lost, jax.tree.map(lambda leaf: leaf[np.argmin(lost)], state))
+        self._lost, self._last = lost, None
+        task, rule = self.phase.task, self.phase.rule
+        if self.batch is None:
+            self.problem = Problem(state, task.objective(state, self.rnn), columns, self.per_neuron)
         else:
-            states = _lanes(state, bool(state.factor.shape[:-2]), batch)
-            self.problem = stacked([problem(*lane) for lane in zip(states, _lanes(task, bool(task.batch), batch), strict=True)])
-        self.saved, points = _points(rule, saves, OVERLAP_CHUNKS if isinstance(state, Overlaps) else NETWORK_CHUNKS)
-        self._last: Record | None = None
-        trained = rates[None, list(columns)]
+            states = lanes(state, self.batch) if state.factor.ndim > 2 else [state] * self.batch
+            objectives = task.objectives(states, self.rnn)
+            problems = [Problem(*one, columns, self.per_neuron) for one in zip(states, objectives, strict=True)]
+            self.problem = jax.tree.map(lambda *leaves: np.stack(leaves), *problems)
+        trained = self.rates[None, list(columns)]
         if isinstance(rule, GradientDescent):
-            self.records = descend(self.problem, rule, trained, key if task.random else None, points, batch)
+            self._records = descend(self.problem, rule, trained, self.key, self._points, lost)
         else:
-            self.records = integrate(self.problem, rule, trained, points, batch)
+            self._records = integrate(self.problem, rule, trained, self._points, lost)
+
+    @property
+    def lost(self) -> np.ndarray:
+        """Which networks have diverged by now."""
+        return self._lost if self._last is None else np.asarray(self._last.ending == Ending.FAILED)
 
     def end(self) -> Any:
-        """The state that the phase has come to, None if all of it diverged."""
-        if self._last is None:
-            return self.problem.start
-        return None if self._last.failed_altogether else self.problem.state(self._last.parameters)
+        """The state that the phase has come to, NaN for networks that diverged, None if all of it did."""
+        if np.all(self.lost):
+            return None
+        state = self.problem.start if self._last is None else self.problem.state(self._last.parameters)
+        return _filled(state, self.lost, jax.tree.map(lambda leaf: np.nan, state)) if np.any(self.lost) else state
 
     def __iter__(self) -> Iterator[Record]:
         """What was recorded on the way, until every network has come to its end."""
-        for record in self.records:
+        for record in self._records:
             self._last = record
             yield record
             if record.over:
                 return
 
 
-def _lanes(tree: Any, batched: bool, batch: int) -> list[Any]:
-    return [jax.tree.map(lambda leaf, lane=lane: leaf[lane], tree) if batched else tree for lane in range(batch)]
+def _filled(state: State, lost: np.ndarray, other: Any) -> Any:
+    return jax.tree.map(lambda leaf, value: np.where(lost[:, None, None], value, leaf), state, other)
+
+
+def _check_sizes(task: Task, state: State, rnn: RNN) -> None:
+    """Raise what the task raises whatever the numbers in the state are: later phases start from other ones."""
+    state = lanes(state, 1)[0] if state.factor.ndim > 2 else state
+    task = task.lanes(1)[0]
+
+    def prepare(state: State) -> None:
+        task.objective(state, rnn)
+
+    jax.eval_shape(prepare, state)
 
 
 def _checked_key(key: Any, rule: Rule, batch: int | None) -> Any:
@@ -151,11 +174,12 @@ def _sees_neurons(state: State, rule: Rule) -> bool:
     return bool(reason)
 
 
-def _points(rule: Rule, saves: int, chunks: int) -> tuple[np.ndarray, list[np.ndarray]]:
+def _points(rule: Rule, saves: int, chunks: int, dtype: np.dtype) -> tuple[np.ndarray, list[np.ndarray]]:
     """Steps or learning times at which to save, and the same with the ends of chunks among them, cut into chunks.
 
     Chunks have one length, whatever the number of steps, so that one compiled program serves all: they share their
-    boundary, and the last one repeats its end where it has to be filled up.
+    boundary, and the last one repeats its end where it has to be filled up. Times have the precision that the solver works in,
+    so that it hits them to the last digit.
     """
     saved = np.arange(saves) * chunks
     fractions = np.union1d(saved, np.arange(chunks + 1) * (saves - 1)) / (chunks * (saves - 1))
@@ -163,7 +187,7 @@ def _points(rule: Rule, saves: int, chunks: int) -> tuple[np.ndarray, list[np.nd
     if isinstance(rule, GradientDescent):
         saved, points = (np.unique(np.round(rule.steps * each).astype(int)) for each in (saved, fractions))
     else:
-        saved, points = rule.duration * saved, rule.duration * fractions
+        saved, points = ((rule.duration * each).astype(dtype) for each in (saved, fractions))
     length = math.ceil((saves + chunks) / chunks)
     chunks = math.ceil((len(points) - 1) / length)
     points = np.append(points, np.full(chunks * length + 1 - len(points), points[-1]))

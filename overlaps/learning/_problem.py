@@ -1,6 +1,5 @@
 """The learning problem that every rule sees: trainable parameters, their loss, and the overlaps they stand for."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -9,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._checks import argument_error
 from overlaps._connectivity import State
 from overlaps._typing import AnyArray
 
@@ -68,15 +66,3 @@ class Problem(eqx.Module):
 
     def _scale(self) -> float:
         return float(np.sqrt(self.start.factor.shape[-2])) if self.per_neuron else 1.0
-
-
-def stacked(problems: Sequence[Problem]) -> Problem:
-    """One problem with a leading batch axis on all arrays; raises ValueError where they are not alike."""
-    if len({jax.tree.structure(problem) for problem in problems}) > 1:
-        raise argument_error(
-            "task",
-            "have one time resolution for all networks of a batch",
-            "its fastest rates differ too much for full networks in continuous time",
-            "Give the rnn a `dt`, or train them one by one.",
-        )
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *problems)

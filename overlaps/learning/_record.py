@@ -19,9 +19,10 @@ class Ending(IntEnum):
 class Record:
     """One chunk of a trajectory: values at the saved points, and where the parameters stand at its end.
 
-    A batch of networks adds a leading axis to all arrays, to `time` only where learning rates differ.
+    A batch of networks adds a leading axis to all arrays but `asked`; to `time` and `step` only where they can differ.
     """
 
+    asked: np.ndarray  # (saves,) the step or learning time that each row was meant for
     time: np.ndarray  # (saves,) learning time
     gram: np.ndarray  # (saves, D, D)
     loss: np.ndarray  # (saves,)
@@ -30,7 +31,8 @@ class Record:
     parameters: np.ndarray
     ending: np.ndarray  # Ending so far, one per network of a batch
     step: np.ndarray | None = None  # (saves,) for descent
-    failure: str = ""  # what went wrong, for the first network of a batch where it did
+    newly_failed: np.ndarray = field(default_factory=lambda: np.zeros((), bool))  # in this chunk, one per network of a batch
+    failure: str = ""  # what went wrong, for the first of these
     statistics: dict[str, int] = field(default_factory=dict)
 
     @property

@@ -49,7 +49,7 @@ class GradientFlow:
             )
         if self.max_steps is not None:
             count("max_steps", self.max_steps)
-        object.__setattr__(self, "rates", _checked_rates(self.rates))
+        object.__setattr__(self, "rates", checked_rates(self.rates))
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ class GradientDescent:
 
     def __post_init__(self) -> None:
         learning_rate = parameter("learning_rate", self.learning_rate, above=0.0)
-        object.__setattr__(self, "learning_rate", learning_rate if learning_rate.ndim else float(learning_rate))
+        # A tuple, unlike an array, leaves rules comparable.
+        object.__setattr__(self, "learning_rate", tuple(learning_rate.tolist()) if learning_rate.ndim else float(learning_rate))
         count("steps", self.steps)
         _check_stops(self)
         if self.optimizer is not None:
@@ -87,7 +88,7 @@ class GradientDescent:
                     "Pass optax.sgd or functools.partial(optax.sgd, momentum=0.9), not optax.sgd(1e-3).",
                 )
             object.__setattr__(self, "optimizer", _comparable(self.optimizer))
-        object.__setattr__(self, "rates", _checked_rates(self.rates))
+        object.__setattr__(self, "rates", checked_rates(self.rates))
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,14 @@ class Factory:
 
 
 def _comparable(optimizer: OptimizerFactory) -> OptimizerFactory:
-    if isinstance(optimizer, functools.partial):
-        return Factory(optimizer.func, optimizer.args, tuple(sorted(optimizer.keywords.items())))
-    return optimizer
+    if not isinstance(optimizer, functools.partial):
+        return optimizer
+    factory = Factory(optimizer.func, optimizer.args, tuple(sorted(optimizer.keywords.items())))
+    try:
+        hash(factory)
+    except TypeError:  # arrays, lists and dicts among the arguments
+        return optimizer
+    return factory
 
 
 def _check_stops(rule: GradientFlow | GradientDescent) -> None:
@@ -114,7 +120,8 @@ def _check_stops(rule: GradientFlow | GradientDescent) -> None:
             object.__setattr__(rule, name, number(name, getattr(rule, name), above=0.0))
 
 
-def _checked_rates(rates: Mapping[str, float] | None) -> dict[str, float] | None:
+def checked_rates(rates: Mapping[str, float] | None) -> dict[str, float] | None:
+    """Relative rates as a dictionary of numbers that are at least 0."""
     if rates is None:
         return None
     if not isinstance(rates, Mapping):
