@@ -10,6 +10,7 @@ from tests.test_filters import oscillating_task
 pytestmark = pytest.mark.slow
 
 RATES = {"m": 0.7, "u": 2.0, "v": 0.3, "z2": 1.5}
+RATES_ONE = {"m": 0.7, "u": 2.0, "v": 0.3}
 TIGHT = {"rtol": 1e-10, "atol": 1e-12}
 
 
@@ -134,3 +135,66 @@ def test_metric_against_the_definition_and_its_published_pattern():
     np.testing.assert_array_equal(metric.values != 0, shares)
     np.testing.assert_array_equal(metric, metric.values.T)
     assert float(metric.sel(overlap="zm", source="zu")) == pytest.approx(net["mu"].item())
+
+
+def stack(states):
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
+
+
+def test_metric_of_batches_and_networks():
+    states, rates = [ov.Overlaps.random(seed, rank=2) for seed in range(3)], {"u": 0.5}
+    together = ov.metric(stack(states), ov.RNN(), rates)
+    assert together.dims == ("batch", "overlap", "source")
+    for index, state in enumerate(states):
+        np.testing.assert_array_equal(together[index], ov.metric(state, ov.RNN(), rates))
+    network = states[0].sample(9, 0)
+    np.testing.assert_allclose(ov.metric(network, ov.RNN(), rates), together[0], atol=1e-14)
+
+
+@pytest.mark.filterwarnings("ignore:1 of 3 networks diverged")
+def test_charges_of_a_network_that_diverged_are_nan():
+    net, task, rnn = ov.Overlaps.random(0), ov.tasks.exponential_filter(horizon=4.0), ov.RNN(dt=0.1)
+    dataset = ov.learn(net, task, rnn, ov.GradientDescent([1e-2, 0.9, 2e-2], 200), saves=5)
+    charges = ov.conserved(dataset)
+    alone = ov.conserved(ov.learn(net, task, rnn, ov.GradientDescent(2e-2, 200), saves=5))
+    for name in ("spectrum", "gauge", "balance"):
+        assert np.all(np.isnan(charges[name][1, -1]))
+        np.testing.assert_allclose(charges[name][2], alone[name], rtol=0, atol=1e-11)
+
+
+def test_charges_along_phases_take_the_rates_of_the_phases():
+    net, rnn = ov.Overlaps.random(0), ov.RNN()
+    tasks = [ov.tasks.exponential_filter(decay, horizon=4.0) for decay in (0.2, 0.5)]
+    flow, plain = ov.GradientFlow(0.5, rates=RATES_ONE, **TIGHT), ov.GradientFlow(0.5, **TIGHT)
+    dataset = ov.learn(net, [ov.Phase(name, task, flow) for name, task in zip("AB", tasks, strict=True)], rnn, saves=3)
+    charges = ov.conserved(dataset)
+    for name in ("spectrum", "gauge", "balance"):
+        assert drift(charges, name) < 1e-8
+        assert drift(ov.conserved(dataset, rates={}), name) > 1e-3
+    mixed = ov.learn(net, [ov.Phase("A", tasks[0], flow), ov.Phase("B", tasks[1], plain)], rnn, saves=3)
+    with pytest.raises(ValueError, match="`rates` must be given for phases that differ in theirs"):
+        ov.conserved(mixed)
+    first = ov.conserved(mixed, rates=RATES_ONE).isel(time=mixed["phase"].values == "A")
+    assert drift(first, "spectrum") < 1e-8
+
+
+def test_equal_products_of_rates_are_equal_whatever_their_rounding():
+    rates = {"u1": 0.1, "v1": 3.0, "u2": 0.3, "v2": 1.0}
+    assert rates["u1"] * rates["v1"] != rates["u2"] * rates["v2"]
+    assert np.all(np.isfinite(ov.conserved(ov.Overlaps.random(0, rank=2), ov.RNN(), rates)["gauge"]))
+
+
+def test_bad_arguments_of_charges_and_metric():
+    net, rnn = ov.Overlaps.random(0), ov.RNN()
+    dataset = ov.learn(net, ov.tasks.exponential_filter(horizon=4.0), ov.RNN(dt=0.1), ov.GradientDescent(1e-2, 2), saves=2)
+    for act, message in (
+        (lambda: ov.conserved(net, {"m": 0.5}), "`rnn` must be an RNN, but dict came"),
+        (lambda: ov.conserved(net.gram, rnn), "`state` must be a network, or a Dataset of `learn`, but ndarray came"),
+        (lambda: ov.conserved(net), "`rnn` must be given with a state"),
+        (lambda: ov.conserved(net, rnn, {"m": -1.0}), r"`rates\['m'\]` must be a number of at least 0"),
+        (lambda: ov.conserved(dataset, rates={"m": -1.0}), r"`rates\['m'\]` must be a number of at least 0"),
+        (lambda: ov.metric(net, rnn, {"m": -1.0}), r"`rates\['m'\]` must be a number of at least 0"),
+        (lambda: ov.metric(net, rnn, {"w": 1.0}), "`rates` must name letters or labels"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            act()

@@ -7,11 +7,12 @@ import numpy as np
 import xarray as xr
 
 from overlaps._checks import argument_error
-from overlaps._connectivity import Network, Overlaps, State
+from overlaps._connectivity import Network, State
 from overlaps._gram import square_root
 from overlaps._layout import Layout
 from overlaps._rnn import RNN
 from overlaps.learning._datasets import description, grams, layout_of
+from overlaps.learning._rules import checked_rates
 
 
 def conserved(state: State | xr.Dataset, rnn: RNN | None = None, rates: Mapping[str, float] | None = None) -> Any:
@@ -23,16 +24,22 @@ def conserved(state: State | xr.Dataset, rnn: RNN | None = None, rates: Mapping[
     the (N, N) matrix "K" = (Y M_Y^-1 Y^T - X M_X^-1 X^T) / N, X = [m u], Y = [v z]. A frozen vector (rate 0) takes away the
     charges that it takes part in: the spectrum, K and balance are absent, gauge entries are NaN.
 
-    Of a Dataset of `learn` the charges at all times, as a Dataset with dims `time`, `mode`, `latent` and `latent_`; the rates
-    are those of the run unless given, and `rates` has to be given for phases with rates of their own. Raises ValueError for a
-    Dataset of another kind, or a state without an rnn.
+    Of a Dataset of `learn` the charges at all times, as a Dataset with dims `time`, `mode`, `latent` and `latent_`, after
+    `batch` for a batch, NaN for networks that diverged; `rates` are those of the run unless given. Raises ValueError for a
+    Dataset of another kind, one whose phases differ in their rates unless `rates` are given, a state without an rnn, and
+    negative rates.
     """
+    if rnn is not None and not isinstance(rnn, RNN):
+        raise argument_error("rnn", "be an RNN", f"{type(rnn).__name__} came", "Pass relative rates as rates={...}.")
+    rates = checked_rates(rates)
     if isinstance(state, xr.Dataset):
         return _along(state, rates)
+    if not isinstance(state, State):
+        raise argument_error("state", "be a network, or a Dataset of `learn`", f"{type(state).__name__} came")
     if rnn is None:
         raise argument_error("rnn", "be given with a state", "None came", "What is conserved depends on the model.")
     layout = state.layout
-    scale = np.asarray(layout.columns(dict(rates or {})))
+    scale = np.asarray(layout.columns(rates or {}))
     charges = _charges(np.asarray(state.overlaps().gram), layout, scale)
     if isinstance(state, Network) and np.all(scale > 0):
         signed = np.asarray(state.vectors) * np.where(_signs(layout) > 0, -1.0, 1.0) / scale
@@ -40,11 +47,10 @@ def conserved(state: State | xr.Dataset, rnn: RNN | None = None, rates: Mapping[
     return charges
 
 
-def _along(dataset: xr.Dataset, rates: Mapping[str, float] | None) -> xr.Dataset:
-    layout, rule = layout_of(dataset), description(dataset, "rule")
-    if rates is None and rule is not None:
-        rates = rule["rates"]
-    charges = _charges(grams(dataset), layout, np.asarray(layout.columns(dict(rates or {}))))
+def _along(dataset: xr.Dataset, rates: dict[str, float] | None) -> xr.Dataset:
+    layout = layout_of(dataset)
+    scale = _rates_of(dataset, layout) if rates is None else layout.columns(rates)
+    charges = _charges(grams(dataset), layout, np.asarray(scale))
     lead = dataset["loss"].dims
     dims = {"spectrum": ("mode",), "balance": (), "gauge": ("latent", "latent_")}
     names = {
@@ -59,6 +65,21 @@ def _along(dataset: xr.Dataset, rates: Mapping[str, float] | None) -> xr.Dataset
     return xr.Dataset(variables, times, {"description": "charges of gradient flow"})
 
 
+def _rates_of(dataset: xr.Dataset, layout: Layout) -> list[float]:
+    """The relative rates of a run, per vector."""
+    rule = description(dataset, "rule")
+    rules = [phase["rule"] for phase in description(dataset, "task")] if rule is None else [rule]
+    first, *others = [layout.columns(rule["rates"] or {}) for rule in rules]
+    if any(other != first for other in others):
+        raise argument_error(
+            "rates",
+            "be given for phases that differ in theirs",
+            "None came",
+            "Different rates conserve different charges: pass those of the phase in question, {} for equal ones.",
+        )
+    return first
+
+
 def _charges(gram: np.ndarray, layout: Layout, rates: np.ndarray) -> dict[str, np.ndarray]:
     """The charges of overlap matrices (..., D, D)."""
     m, u, v, z = (np.arange(layout.size)[part] for part in layout.slices.values())
@@ -66,15 +87,17 @@ def _charges(gram: np.ndarray, layout: Layout, rates: np.ndarray) -> dict[str, n
         weighted = gram / np.sqrt(np.outer(rates, rates))
     gauge = weighted[..., u[:, None], u] - weighted[..., v[:, None], v]
     products = rates[u] * rates[v]
-    gauge = np.where((products[:, None] == products) & (products > 0), gauge, np.nan)
+    gauge = np.where(np.isclose(products[:, None], products, rtol=1e-12, atol=0.0) & (products > 0), gauge, np.nan)
     charges = {"gauge": gauge}
     if np.all(rates[[*m, *z]] > 0):
         diagonal = np.diagonal(weighted, axis1=-2, axis2=-1)
         charges["balance"] = diagonal[..., m].sum(-1) - diagonal[..., z].sum(-1)
     if np.all(rates > 0):
         # J M^-1 G has the eigenvalues of F' J F'^T, which is symmetric, for a factor F' of the weighted matrix.
-        factor = square_root(weighted)
-        charges["spectrum"] = np.linalg.eigvalsh((factor * _signs(layout)) @ factor)
+        known = np.all(np.isfinite(weighted), axis=(-2, -1))
+        factor = square_root(np.where(known[..., None, None], weighted, 0.0))
+        spectrum = np.linalg.eigvalsh((factor * _signs(layout)) @ factor)
+        charges["spectrum"] = np.where(known[..., None], spectrum, np.nan)
     return charges
 
 
@@ -83,31 +106,32 @@ def _signs(layout: Layout) -> np.ndarray:
     return np.repeat([1.0, -1.0], [layout.inputs + layout.rank, layout.rank + layout.outputs])
 
 
-def metric(overlaps: Overlaps, rnn: RNN, rates: Mapping[str, float] | None = None) -> xr.DataArray:
+def metric(state: State, rnn: RNN, rates: Mapping[str, float] | None = None) -> xr.DataArray:
     """The matrix Gbar of the flow in overlap coordinates, d sigma/ds = -Gbar dL/d sigma: which overlap moves which.
 
     Gbar = N D M D^T with D = d sigma / d P and M the relative `rates`; between the overlaps a.b and c.d it is
     r_a [a = c] b.d + r_a [a = d] b.c + r_b [b = c] a.d + r_b [b = d] a.c ([GB26], written there for ranks 1 and 2;
     docs/symmetries.md). A DataArray with dims `overlap` and `source` and the coordinate `visible` for each, so that
-    metric(net, rnn).sel(source=...) shows what the gradient of an overlap drives.
+    metric(net, rnn).sel(source=...) shows what the gradient of an overlap drives; of a batch, with the leading dim `batch`.
+    Raises ValueError for negative rates.
     """
-    layout = overlaps.layout
-    gram = np.asarray(overlaps.gram)
-    weights = np.diag(layout.columns(dict(rates or {})))
+    layout = state.layout
+    gram = np.asarray(state.overlaps().gram)
+    weights = np.diag(layout.columns(checked_rates(rates) or {}))
     rows, columns = (np.array([getattr(pair, side) for pair in layout.pairs]) for side in ("row", "column"))
 
     def pairs(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return one[:, None], other[None, :]
 
     values = sum(
-        weights[pairs(one, other)] * gram[pairs(rest, remaining)]
+        weights[pairs(one, other)] * gram[..., *pairs(rest, remaining)]
         for one, rest in ((rows, columns), (columns, rows))
         for other, remaining in ((rows, columns), (columns, rows))
     )
     labels, seen = [pair.label for pair in layout.pairs], list(rnn.visible(layout))
     return xr.DataArray(
         values,
-        dims=("overlap", "source"),
+        dims=(*("batch",) * (gram.ndim - 2), "overlap", "source"),
         coords={
             "overlap": labels,
             "source": labels,
