@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from overlaps._checks import argument_error
+
 SIMULATION = {"linestyle": "none", "marker": "o", "markersize": 3.5, "markerfacecolor": "none"}
 
 
@@ -16,7 +18,7 @@ def plot_learning(dataset: xr.Dataset, ax: Any = None, **style: Any) -> Any:
     """
     ax = _axes(ax)
     loss = dataset["loss"].where(dataset["loss"] > 0).transpose("time", ...)
-    ax.plot(_time(dataset).transpose("time", ...), loss, **{"color": "k", **style})
+    ax.plot(_time(dataset), loss, **{"color": "k", **style})
     ax.set(xlabel="learning time", ylabel=_label(dataset["loss"]), yscale="log")
     _shade_phases(dataset, ax)
     return ax
@@ -36,7 +38,7 @@ def plot_overlaps(dataset: xr.Dataset, ax: Any = None, visible: bool | None = No
     labelled = style.get("linestyle") != "none"
     sigma = dataset["sigma"].transpose("time", ...)
     for color, label in zip(colors, dataset["overlap"].values[shown], strict=True):
-        lines = ax.plot(_time(dataset).transpose("time", ...), sigma.sel(overlap=label), color=color, **style)
+        lines = ax.plot(_time(dataset), sigma.sel(overlap=label), **{"color": color, **style})
         if labelled:
             lines[0].set_label(label)
     ax.set(xlabel="learning time", ylabel="overlap a.b / N")
@@ -49,14 +51,17 @@ def plot_overlaps(dataset: xr.Dataset, ax: Any = None, visible: bool | None = No
 def plot_conserved(charges: xr.Dataset, ax: Any = None, **style: Any) -> Any:
     """Drift of each charge from its start over learning time, from `conserved(dataset)`; returns the Axes.
 
-    A charge of several numbers is drawn as the largest change among them. `style` goes to matplotlib.
+    A charge of several numbers is drawn as the largest change among them; of a batch, one line per network. Phases of a
+    protocol are shaded and named. `style` goes to matplotlib.
     """
     ax = _axes(ax)
-    for name in charges.data_vars:
+    for index, name in enumerate(charges.data_vars):
         change = abs(charges[name] - charges[name].isel(time=0))
-        drift = change.max([dim for dim in change.dims if dim != "time"])
-        ax.plot(_time(charges), drift.where(drift > 0), **{"label": name, **style})
+        drift = change.max([dim for dim in change.dims if dim not in ("batch", "time")]).transpose("time", ...)
+        lines = ax.plot(_time(charges), drift.where(drift > 0), **{"color": f"C{index}", **style})
+        lines[0].set_label(name)
     ax.set(xlabel="learning time", ylabel="largest drift of the charge", yscale="log")
+    _shade_phases(charges, ax)
     ax.legend(frameon=False)
     return ax
 
@@ -64,9 +69,13 @@ def plot_conserved(charges: xr.Dataset, ax: Any = None, **style: Any) -> Any:
 def plot_metric(metric: xr.DataArray, ax: Any = None, **style: Any) -> Any:
     """The coupling of overlaps in the learning flow, from `metric(net, rnn)`, visible ones first; returns the Axes.
 
-    Lines separate visible from invisible. `style` goes to matplotlib's imshow.
+    Lines separate visible from invisible. `style` goes to matplotlib's imshow. Raises ValueError for a batch.
     """
+    if "batch" in metric.dims:
+        raise argument_error("metric", "be that of one network", "a batch came", "Select one with metric.isel(batch=...).")
     ax = _axes(ax)
+    order = np.argsort(~metric["visible"].values, kind="stable")
+    metric = metric.isel(overlap=order, source=order)
     largest = float(np.abs(metric).max())
     image = ax.imshow(metric, **{"cmap": "RdBu_r", "vmin": -largest, "vmax": largest, **style})
     for axis, labels in ((ax.xaxis, metric["source"].values), (ax.yaxis, metric["overlap"].values)):
@@ -104,14 +113,15 @@ def _axes(ax: Any) -> Any:
 
 
 def _time(dataset: xr.Dataset) -> xr.DataArray:
-    """Learning time, which differs between the networks of a batch of learning rates."""
-    return dataset["learning_time"] if "learning_time" in dataset.coords else dataset["time"]
+    """Learning time along the first axis; the networks of a batch may have their own, along the second."""
+    return (dataset["learning_time"] if "learning_time" in dataset.coords else dataset["time"]).transpose("time", ...)
 
 
 def _shade_phases(dataset: xr.Dataset, ax: Any) -> None:
-    if "phase" not in dataset.coords or "learning_time" in dataset.coords:
+    """Shade every other phase and name all, where phases begin at one time for all networks."""
+    if "phase" not in dataset.coords or _time(dataset).ndim > 1:
         return
-    phases, time = dataset["phase"].values, dataset["time"].values
+    phases, time = dataset["phase"].values, _time(dataset).values
     starts = [0, *(np.flatnonzero(phases[1:] != phases[:-1]) + 1), len(phases)]
     for index, (first, last) in enumerate(itertools.pairwise(starts)):
         if index % 2:

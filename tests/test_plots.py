@@ -1,0 +1,88 @@
+"""What the figures draw, asserted on their lines and images."""
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import overlaps as ov
+
+TASK, OTHER = ov.tasks.exponential_filter(0.2, horizon=4.0), ov.tasks.exponential_filter(0.5, horizon=4.0)
+RNN, DESCENT = ov.RNN(dt=0.1), ov.GradientDescent(1e-2, 20)
+STATES = [ov.Overlaps.random(seed) for seed in range(3)]
+BATCH = jax.tree.map(lambda *leaves: np.stack(leaves), *STATES)
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def protocol():
+    return ov.learn(STATES[0], [ov.Phase(name, TASK, DESCENT) for name in ("A", "B", "C")], RNN, saves=5)
+
+
+@pytest.fixture(scope="module")
+def rates():
+    return ov.learn(STATES[0], TASK, RNN, ov.GradientDescent([1e-2, 2e-2, 5e-3], 20), saves=5)
+
+
+def test_networks_of_a_batch_are_lines_over_their_own_time(rates):
+    ax = ov.plots.plot_learning(rates)
+    for line, times, values in zip(ax.lines, rates["learning_time"].values, rates["loss"].values, strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), times)
+        np.testing.assert_array_equal(line.get_ydata(), values)
+    ax = ov.plots.plot_overlaps(rates, visible=True, color="k")
+    assert [line.get_color() for line in ax.lines] == ["k"] * 12
+    np.testing.assert_array_equal(ax.lines[2].get_ydata(), rates["sigma"].sel(overlap="zm")[2])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["zm", "zu", "vm", "vu"]
+
+
+def test_drifts_of_charges_are_drawn_for_each_network(rates):
+    together = ov.learn(BATCH, TASK, RNN, DESCENT, saves=5)
+    for dataset, times in ((rates, rates["learning_time"].values), (together, [together["time"].values] * 3)):
+        charges = ov.conserved(dataset)
+        ax = ov.plots.plot_conserved(charges)
+        assert [text.get_text() for text in ax.get_legend().get_texts()] == list(charges.data_vars)
+        assert len(ax.lines) == 9
+        lines = iter(ax.lines)
+        for name in charges.data_vars:
+            values = charges[name].values.reshape(3, 5, -1)
+            for network in range(3):
+                line = next(lines)
+                np.testing.assert_array_equal(line.get_xdata(), times[network])
+                expected = np.abs(values[network] - values[network, :1]).max(-1)
+                np.testing.assert_array_equal(line.get_ydata()[1:], expected[1:])
+                assert np.isnan(line.get_ydata()[0])  # no drift at the start, on a logarithmic axis
+
+
+def test_phases_are_shaded_and_named(protocol):
+    for ax in (
+        ov.plots.plot_learning(protocol),
+        ov.plots.plot_overlaps(protocol),
+        ov.plots.plot_conserved(ov.conserved(protocol)),
+    ):
+        assert [text.get_text() for text in ax.texts] == ["A", "B", "C"]
+        np.testing.assert_allclose([text.get_position()[0] for text in ax.texts], [0.1, 0.3, 0.5])
+        (shade,) = ax.patches
+        np.testing.assert_allclose([shade.get_x(), shade.get_x() + shade.get_width()], [0.2, 0.4])
+    stopped = ov.GradientDescent(1e-2, 20, stop_loss=1e-9)
+    batch = ov.learn(BATCH, [ov.Phase(name, TASK, stopped) for name in ("A", "B")], RNN, saves=5)
+    assert not ov.plots.plot_learning(batch).texts  # phases have no common time
+    assert len(ov.plots.plot_learning(batch.isel(batch=1)).texts) == 2
+
+
+def test_metric_is_drawn_with_visible_overlaps_first():
+    metric = ov.metric(STATES[0], RNN)
+    mixed = metric.isel(overlap=[9, 0, 8, 1, 2, 7, 3, 4, 5, 6], source=[9, 0, 8, 1, 2, 7, 3, 4, 5, 6])
+    for given in (metric, mixed):
+        ax = ov.plots.plot_metric(given)
+        labels = [text.get_text() for text in ax.get_yticklabels()]
+        assert labels == [text.get_text() for text in ax.get_xticklabels()]
+        assert set(labels[:4]) == {"zm", "zu", "vm", "vu"}
+        np.testing.assert_array_equal(ax.images[0].get_array(), metric.sel(overlap=labels, source=labels))
+        assert [list(line.get_ydata()) for line in ax.lines] == [[3.5, 3.5], [0, 1]]
+    with pytest.raises(ValueError, match="`metric` must be that of one network"):
+        ov.plots.plot_metric(ov.metric(BATCH, RNN))
