@@ -175,6 +175,17 @@ def test_a_loss_that_is_not_finite_to_begin_with_is_no_matter_of_learning_rates(
             ov.learn(growing, ov.tasks.exponential_filter(horizon=200.0), ov.RNN(), rule)
 
 
+def test_a_network_too_fast_to_be_resolved_in_continuous_time_is_refused():
+    for size in (1e6, 1e100):
+        fast = NET.replace(uu=size, vv=size).sample(9, 0)
+        with pytest.raises(ValueError, match=r"`state` must be slow enough .* too fast to be resolved: scale u and v down"):
+            TASK.loss(fast, ov.RNN())
+    with pytest.raises(ValueError, match=r"`task` must be slow enough .* slow its fastest pole down"):
+        ov.tasks.exponential_filter(1e6, horizon=4.0).loss(NET.sample(9, 0), ov.RNN())
+    with pytest.raises(ValueError, match=r"`state` must be slow enough"):
+        TASK.loss(ov.Overlaps.random(0, scale=1e12), ov.RNN())
+
+
 def test_wrong_kinds_of_arguments_are_named():
     for act, message in (
         (lambda: ov.learn(NET, RNN, TASK, ov.GradientFlow()), "`rnn` must be an RNN, but LinearFilter came"),

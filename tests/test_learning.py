@@ -226,3 +226,7 @@ def test_float32_on_request():
     single = ov.learn(network, task, rnn, rule, precision="float32")
     assert single["sigma"].dtype == np.float32
     np.testing.assert_allclose(single["sigma"], ov.learn(network, task, rnn, rule)["sigma"], atol=1e-4)
+    flow = ov.GradientFlow(0.7, rtol=1e-5, atol=1e-6)
+    single, double = (ov.learn(network, task, rnn, flow, saves=11, precision=name) for name in ("float32", "float64"))
+    np.testing.assert_allclose(single["sigma"], double["sigma"], atol=1e-4)
+    np.testing.assert_allclose(single["time"], double["time"], rtol=1e-6)

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 import xarray as xr
 
@@ -126,6 +127,48 @@ def test_a_network_that_diverges_does_not_take_the_batch_with_it():
     with pytest.raises(ov.DivergenceError) as caught:
         ov.learn(BATCH, A, RNN, ov.GradientDescent(0.9, 200), saves=21)
     assert caught.value.dataset.sizes["batch"] == 5
+
+
+def test_all_phases_are_checked_before_the_first_one_runs(monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("it ran")
+
+    for module in ("descend", "integrate"):
+        monkeypatch.setattr(f"overlaps.learning._phase.{module}", never)
+    for task, rule, message in (
+        (A, ov.GradientDescent(1e-2, 9, optimizer=optax.adam), "`optimizer` must commute with rotations"),
+        (A, ov.GradientDescent(1e-2, 9, rates={"w": 1.0}), "`rates` must name letters or labels"),
+        (ov.tasks.label_noise(A, 0.1), DESCENT, "`key` must be a jax.random key"),
+        (ov.tasks.label_noise(A, 0.1), ov.GradientFlow(1.0), "`rule` must be a GradientDescent"),
+        (ov.tasks.exponential_filter(horizon=4.05), DESCENT, "`horizon` must be a whole multiple of dt"),
+        (ov.tasks.linear_filter([[-1.0]], [[1.0, 1.0]], [[1.0]]), DESCENT, "`state` must have 2 inputs"),
+    ):
+        for start in (STATES[0], BATCH, STATES[0].sample(9, 0)):
+            if isinstance(start, ov.Network) and "rotations" in message:
+                continue
+            with pytest.raises(ValueError, match=message) as caught:
+                ov.learn(start, [ov.Phase("A", A, DESCENT), ov.Phase("B", task, rule)], RNN)
+            assert not hasattr(caught.value, "dataset")
+
+
+def test_a_later_phase_may_need_what_an_earlier_one_makes():
+    unstable = STATES[0].replace(uu=2.0, vv=2.0, vu=1.2)
+    endless = ov.tasks.exponential_filter(0.5, horizon=None)
+    with pytest.raises(ValueError, match="stable network"):
+        endless.loss(unstable, RNN)
+    phases = [ov.Phase("calm", B, ov.GradientDescent(1e-2, 200)), ov.Phase("endless", endless, DESCENT)]
+    assert np.all(np.isfinite(ov.learn(unstable, phases, RNN)["loss"]))
+
+
+def test_what_fails_between_phases_keeps_what_came_before():
+    unstable = STATES[0].replace(uu=2.0, vv=2.0, vu=1.5)
+    endless = ov.tasks.exponential_filter(0.5, horizon=None)
+    brief = ov.GradientDescent(1e-4, 5)
+    with pytest.raises(ValueError, match="stable network") as caught:
+        ov.learn(unstable, [ov.Phase("brief", A, brief), ov.Phase("endless", endless, DESCENT)], RNN, saves=3)
+    kept = caught.value.dataset
+    xr.testing.assert_equal(kept, ov.learn(unstable, [ov.Phase("brief", A, brief)], RNN, saves=3))
+    assert ov.final_state(kept)["vu"].item() == pytest.approx(1.5, abs=0.1)
 
 
 def test_protocols_and_batches_that_do_not_fit():

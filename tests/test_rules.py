@@ -8,6 +8,7 @@ import optax
 import pytest
 
 import overlaps as ov
+from tests.systems import full_network
 from tests.test_filters import oscillating_task
 
 pytestmark = pytest.mark.slow
@@ -54,6 +55,41 @@ def test_accepted_rules_train_overlaps_as_they_train_networks(name):
     assert np.all(moved.drop_sel(overlap="m1m1") > 1e-6)
     if name in ("clipping", "chain"):
         assert np.all(theory["gradient_norm"][:10] > 2.0)  # so that clipping does clip
+
+
+def test_noise_decay_and_clipping_against_a_full_network_in_plain_numpy():
+    std, steps, rate, decay, bound, dt = 0.5, 80, 5e-3, 0.05, 1.0, 0.1
+    network, key = ov.Overlaps.random(3, rank=2, inputs=2, outputs=2).sample(31, 5), jax.random.key(11)
+    task, rates = oscillating_task(2, 2, 4.0), {"m2": 0.0, "u": 0.5, "u2": 2.0}
+    target = task.impulse_response(dt * np.arange(40))
+    scale = np.array([1.0, 0.0, 0.5, 2.0, 1.0, 1.0, 1.0, 1.0])
+    root = np.sqrt(network.n)
+    F, grams, losses, norms, clipped = network.vectors / root, [], [], [], 0
+    for step in range(steps + 1):
+        vectors = np.split(root * F, [2, 4, 6], axis=1)
+        noise = np.asarray(jax.random.normal(jax.random.fold_in(key, step), target.shape))
+        losses.append(full_network.loss_and_gradients(vectors, target, dt, 1.0)[0])
+        gradients = full_network.loss_and_gradients(vectors, target + std * noise, dt, 1.0)[1]
+        gradient = root * np.concatenate(gradients, axis=1) * (scale > 0)
+        grams.append(F.T @ F)
+        norms.append(np.linalg.norm(gradient))
+        direction = gradient + decay * F * (scale > 0)
+        size = np.linalg.norm(direction)
+        clipped += size > bound
+        F = F - rate * scale * direction * min(1.0, bound / size)
+    assert clipped > 60
+
+    def optimizer(rate):
+        return optax.chain(optax.add_decayed_weights(decay), optax.clip_by_global_norm(bound), optax.sgd(rate))
+
+    rule = ov.GradientDescent(rate, steps, optimizer=optimizer, rates=rates)
+    pairs = network.layout.pairs
+    expected = np.array(grams)[:, [pair.row for pair in pairs], [pair.column for pair in pairs]]
+    for state in (network.overlaps(), network):
+        dataset = ov.learn(state, ov.tasks.label_noise(task, std), ov.RNN(dt=dt), rule, saves=steps + 1, key=key)
+        np.testing.assert_allclose(dataset["sigma"], expected, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(dataset["loss"], losses, rtol=1e-12)
+        np.testing.assert_allclose(dataset["gradient_norm"], norms, rtol=1e-11)  # of the noisy gradient
 
 
 def test_noise_differs_between_keys_and_steps_and_leaves_the_reported_loss_clean():
@@ -104,6 +140,33 @@ def test_refused_rules_say_why_and_run_on_networks(optimizer, reason):
     dataset = ov.learn(NETWORK, TASK, RNN, rule)
     assert dataset.attrs["acts_on"] == '["vectors P"]'
     assert float(dataset["loss"][-1]) < float(dataset["loss"][0])
+
+
+def test_a_small_deviation_is_told_in_digits():
+    def accumulating(rate):
+        return optax.MultiSteps(optax.sgd(rate), 2).gradient_transformation()
+
+    with pytest.raises(ValueError, match=r"changes its updates by \d(\.\d)?e-\d+ of their size"):
+        ov.learn(NETWORK.overlaps(), TASK, RNN, ov.GradientDescent(1e-3, 20, optimizer=accumulating))
+
+
+def test_optimizers_with_arguments_that_cannot_be_hashed():
+    weights = {"decay": 0.05}
+
+    def decayed(rate, weights):
+        return optax.chain(optax.add_decayed_weights(weights["decay"]), optax.sgd(rate))
+
+    one, other = (
+        ov.learn(NETWORK.overlaps(), TASK, RNN, ov.GradientDescent(1e-3, 20, optimizer=optimizer))
+        for optimizer in (functools.partial(decayed, weights=weights), lambda rate: decayed(rate, weights))
+    )
+    np.testing.assert_array_equal(one["sigma"], other["sigma"])
+
+
+def test_rules_compare_by_what_they_say():
+    assert ov.GradientDescent(np.array([0.1, 0.2])) == ov.GradientDescent([0.1, 0.2]) != ov.GradientDescent([0.1, 0.3])
+    momentum = [ov.GradientDescent(0.1, optimizer=functools.partial(optax.sgd, momentum=0.9)) for _ in range(2)]
+    assert momentum[0] == momentum[1] != ov.GradientDescent(0.1)
 
 
 def test_adam_does_not_close():
