@@ -161,6 +161,12 @@ def test_a_run_that_diverged_has_no_final_state_but_its_last_good_overlaps(state
         ov.final_state(caught.value.dataset)
 
 
+def test_a_run_that_diverges_between_saved_points_is_one_that_has_started():
+    with pytest.raises(ov.DivergenceError, match="Learning stopped: at step 8") as caught:
+        ov.learn(NET, ov.tasks.exponential_filter(horizon=4.0), RNN, ov.GradientDescent(0.6, 30), saves=2)
+    np.testing.assert_array_equal(caught.value.dataset["step"], [0, 6])
+
+
 def test_a_loss_that_explodes_is_stopped_before_it_overflows():
     with pytest.raises(ov.DivergenceError) as caught:
         ov.learn(NET, TASK, RNN, ov.GradientDescent(0.5, 300))  # reaches 1e50 at one step, and overflows at the next
