@@ -23,6 +23,7 @@ types: $(STAMP)
 
 benchmark: $(STAMP)
 	$(BIN)/python benchmarks/linear_learning.py
+	$(BIN)/python benchmarks/nonlinear_learning.py
 
 clean:
 	rm -rf .venv

@@ -10,9 +10,8 @@ from overlaps._connectivity import (
     Network as Network,
     Overlaps as Overlaps,
 )
-from overlaps._rnn import (
-    RNN as RNN,
-)
+from overlaps._rnn import RNN as RNN
+from overlaps._transfer import Transfer as Transfer
 from overlaps.learning import (
     DivergenceError as DivergenceError,
     GradientDescent as GradientDescent,

@@ -7,8 +7,15 @@ import numpy as np
 import xarray as xr
 
 from overlaps._checks import argument_error
+from overlaps.tasks import Trials
 
 SIMULATION = {"linestyle": "none", "marker": "o", "markersize": 3.5, "markerfacecolor": "none"}
+FIXED_POINTS = {
+    "stable": {},
+    "saddle": {"markerfacecolor": "0.7"},
+    "unstable": {"markerfacecolor": "w"},
+    "marginal": {"markerfacecolor": "w", "fillstyle": "left"},
+}
 
 
 def plot_learning(dataset: xr.Dataset, ax: Any = None, **style: Any) -> Any:
@@ -89,6 +96,48 @@ def plot_metric(metric: xr.DataArray, ax: Any = None, **style: Any) -> Any:
     return ax
 
 
+def plot_phase_portrait(portrait: xr.Dataset, trajectory: xr.DataArray | None = None, ax: Any = None) -> Any:
+    """Flow, nullclines and fixed points of the latents, from `rnn.phase_portrait(state)`; returns the Axes.
+
+    Rank 1: velocity over latent, with arrows along the axis. Rank 2: streamlines, and the lines where one velocity is zero.
+    Fixed points are filled where stable, open where not. `trajectory`: latents of one trial or more, from
+    `rnn.latents(state, inputs)`, drawn over it; at rank 1 as time course in the direction of the vertical axis.
+    """
+    ax = _axes(ax)
+    names = [str(name) for name in portrait["latent"].values]
+    paths = (
+        [] if trajectory is None else [one.sel(latent=names) for one in (trajectory if trajectory.ndim == 3 else [trajectory])]
+    )
+    if len(names) == 1:
+        _draw_line(portrait, names[0], paths, ax)
+    else:
+        _draw_plane(portrait, names, paths, ax)
+    for kind, style in FIXED_POINTS.items():
+        points = portrait["position"].values[portrait["kind"].values == kind]
+        if len(points):
+            heights = points[:, 1] if len(names) == 2 else np.zeros(len(points))
+            ax.plot(points[:, 0], heights, "o", color="k", markersize=7, zorder=5, clip_on=False, label=kind, **style)
+    ax.legend(fontsize="small")
+    return ax
+
+
+def plot_trial(task: Trials, output: xr.DataArray | None = None, trial: int = 0, ax: Any = None) -> Any:
+    """Inputs, targets where they count, and outputs of one trial, from `rnn.output(state, task.inputs)`; returns the Axes."""
+    ax = _axes(ax)
+    for index, column in enumerate(task.inputs[trial].T):
+        ax.plot(task.times, column, color="0.6", label="input" if index == 0 else None)
+    for index, (target, mask) in enumerate(zip(task.targets[trial].T, task.mask[trial].T, strict=True)):
+        label = "target" if index == 0 else None
+        ax.plot(task.times, np.where(mask > 0, target, np.nan), color="k", linewidth=3, alpha=0.35, label=label)
+    if output is not None:
+        shown = output.isel(trial=trial) if "trial" in output.dims else output
+        for index, readout in enumerate(shown.transpose("readout", "time")):
+            ax.plot(shown["time"], readout, color=f"C{index}", label="output" if index == 0 else None)
+    ax.set(xlabel="time (unit of tau)")
+    ax.legend(fontsize="small", loc="upper right")
+    return ax
+
+
 def plot_comparison(theory: xr.Dataset, simulation: xr.Dataset, points: int = 25) -> Any:
     """Loss, visible and invisible overlaps: theory as lines, a simulation as circles at `points` times; returns the Figure."""
     import matplotlib.pyplot as plt
@@ -104,6 +153,38 @@ def plot_comparison(theory: xr.Dataset, simulation: xr.Dataset, points: int = 25
         ax.set_title("loss-visible" if visible else "loss-invisible")
     axes[0].set_title("loss")
     return figure
+
+
+def _draw_line(portrait: xr.Dataset, name: str, paths: list[Any], ax: Any) -> None:
+    velocity = portrait["velocity"].isel(latent=0)
+    ax.axhline(0.0, color="0.7", linewidth=0.8)
+    ax.plot(portrait[name], velocity, color="C0", label="velocity")
+    places = portrait[name].values[2:-2:4]
+    signs = np.sign(velocity.values[2:-2:4])
+    spacing = places[1] - places[0] if len(places) > 1 else 0.0
+    ax.quiver(
+        places, 0 * places, 0.6 * spacing * signs, 0 * places, angles="xy", scale_units="xy", scale=1, color="C0", alpha=0.6
+    )
+    ax.set(xlabel=f"latent {name}", ylabel="velocity (1 / time)")
+    if paths:
+        clock = ax.twinx()
+        for path in paths:
+            clock.plot(path.isel(latent=0), path["time"], color="C3", linewidth=1)
+        clock.set_ylabel("time of the trajectory (unit of tau)", color="C3")
+
+
+def _draw_plane(portrait: xr.Dataset, names: list[str], paths: list[Any], ax: Any) -> None:
+    grid = [portrait[name].values for name in names]
+    fields = [portrait["velocity"].sel(latent=name).transpose(*names).values.T for name in names]
+    ax.streamplot(*grid, *fields, color="0.75", linewidth=0.7, arrowsize=0.8)
+    for index, (name, field) in enumerate(zip(names, fields, strict=True)):
+        ax.contour(*grid, field, levels=[0.0], colors=f"C{index}", linewidths=1.5)
+        ax.plot([], [], color=f"C{index}", label=f"{name} at rest")
+    for path in paths:
+        ax.plot(path.sel(latent=names[0]), path.sel(latent=names[1]), color="C3", linewidth=1)
+    ax.set(xlabel=f"latent {names[0]}", ylabel=f"latent {names[1]}")
+    for limit, axis in ((ax.set_xlim, grid[0]), (ax.set_ylim, grid[1])):
+        limit(axis[0], axis[-1])
 
 
 def _axes(ax: Any) -> Any:
@@ -131,4 +212,5 @@ def _shade_phases(dataset: xr.Dataset, ax: Any) -> None:
 
 
 def _label(variable: xr.DataArray) -> str:
-    return f"{variable.attrs['long_name']} ({variable.attrs['units']})"
+    units = variable.attrs["units"]
+    return variable.attrs["long_name"] + ("" if units == "1" else f" ({units})")

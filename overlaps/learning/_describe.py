@@ -1,6 +1,8 @@
 """Descriptions as plain JSON: enough to run a result again."""
 
+import base64
 import dataclasses
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,23 +12,31 @@ import jax
 import numpy as np
 import optax
 
+from overlaps import tasks
 from overlaps._checks import argument_error
 from overlaps._connectivity import Network, Overlaps
 from overlaps._rnn import RNN
+from overlaps._transfer import Transfer
 from overlaps.learning._phase import Phase
 from overlaps.learning._rules import Factory, GradientDescent, GradientFlow
-from overlaps.tasks import LabelNoise, LinearFilter
 
 DESCRIBED = {
-    kind.__name__: kind for kind in (Overlaps, Network, RNN, LinearFilter, LabelNoise, GradientFlow, GradientDescent, Phase)
+    kind.__name__: kind
+    for kind in (
+        *(Overlaps, Network, RNN, Transfer, GradientFlow, GradientDescent, Phase),
+        *(tasks.LinearFilter, tasks.LabelNoise, tasks.Trials, tasks.FreshTrials),
+        *(tasks.FlipFlop, tasks.DecisionMaking, tasks.Teacher, tasks.WhiteNoise),
+    )
 }
+FUNCTIONS = {"jax.nn": jax.nn, "jax.numpy": jax.numpy, "overlaps.tasks": tasks}
+LARGE = 1000  # numbers, from which on an array is packed
 
 
 def describe(thing: Any) -> Any:
-    """A JSON-ready description: nested lists for arrays, {"type": ..., fields} for the library's own objects.
+    """A JSON-ready description: nested lists for arrays, {"type": ..., arguments} for the library's own objects.
 
-    Functions of optax and solvers of diffrax go by name. What cannot be written down (a lambda) becomes {"opaque": text},
-    which `restore` refuses.
+    Large arrays are {"packed": base64 of their compressed bytes}. Functions of jax.nn, jax.numpy and optax, and solvers of
+    diffrax, go by name. What cannot be written down (a lambda) becomes {"opaque": text}, which `restore` refuses.
     """
     if thing is None or isinstance(thing, bool | int | float | str):
         return thing
@@ -37,13 +47,17 @@ def describe(thing: Any) -> Any:
     if isinstance(thing, tuple | list):
         return [describe(value) for value in thing]
     if type(thing).__name__ in DESCRIBED:
-        fields = {field.name: describe(getattr(thing, field.name)) for field in dataclasses.fields(thing)}
-        return {"type": type(thing).__name__, **fields}
+        fields = dataclasses.fields(thing)
+        arguments = {field.metadata.get("argument", field.name): describe(getattr(thing, field.name)) for field in fields}
+        return {"type": type(thing).__name__, **arguments}
     name = getattr(thing, "__name__", type(thing).__name__)
     if isinstance(thing, Factory) and _is_public(optax, thing.function):
         return {"optax": thing.function.__name__, "args": describe(thing.args), "keywords": describe(dict(thing.keywords))}
     if _is_public(optax, thing):
         return {"optax": name, "args": [], "keywords": {}}
+    for module, library in FUNCTIONS.items():
+        if _is_public(library, thing):
+            return {"function": name, "of": module}
     if isinstance(thing, diffrax.AbstractSolver) and _is_public(diffrax, type(thing)) and _is_default(thing):
         return {"diffrax": name}
     return {"opaque": repr(thing)}
@@ -60,12 +74,17 @@ def restore(description: Any) -> Any:
             "description",
             "hold only what can be written down",
             f"it holds {description['opaque']}",
-            "Pass that object again by hand, or use named functions of optax and diffrax.",
+            "Pass that object again by hand, or use named functions of jax.nn, jax.numpy, optax and diffrax.",
         )
     if "optax" in description:
         arguments = restore(description["args"]), restore(description["keywords"])
         keywords = tuple(sorted(arguments[1].items()))
         return Factory(getattr(optax, description["optax"]), tuple(arguments[0]), keywords)
+    if "function" in description:
+        return getattr(FUNCTIONS[description["of"]], description["function"])
+    if "packed" in description:
+        data = zlib.decompress(base64.b64decode(description["packed"]))
+        return np.frombuffer(data, description["dtype"]).reshape(description["shape"])
     if "diffrax" in description:
         return getattr(diffrax, description["diffrax"])()
     if "type" in description:
@@ -77,7 +96,11 @@ def restore(description: Any) -> Any:
 def _numbers(array: Any) -> Any:
     if jax.numpy.issubdtype(array.dtype, jax.dtypes.prng_key):
         array = jax.random.key_data(array)
-    return np.asarray(array).tolist()
+    array = np.asarray(array)
+    if array.size <= LARGE:
+        return array.tolist()
+    packed = base64.b64encode(zlib.compress(array.tobytes())).decode()
+    return {"packed": packed, "dtype": array.dtype.str, "shape": list(array.shape)}
 
 
 def _is_public(library: Any, thing: Any) -> bool:

@@ -18,11 +18,11 @@ from overlaps.learning._rules import checked_rates
 def conserved(state: State | xr.Dataset, rnn: RNN | None = None, rates: Mapping[str, float] | None = None) -> Any:
     """Quantities that gradient flow conserves, for relative `rates` per letter or vector label (docs/symmetries.md).
 
-    For a linear network: "spectrum", the D eigenvalues of J M^-1 G with J = +1 on m, u, -1 on v, z and M the rates, in
-    ascending order; "balance", the scalar sum m.m / r_m - sum z.z / r_z over N; "gauge", the (R, R) matrix of
-    u_i.u_j / sqrt(r_ui r_uj) - v_i.v_j / sqrt(r_vi r_vj) over N, NaN where r_ui r_vi and r_uj r_vj differ; for a `Network` also
-    the (N, N) matrix "K" = (Y M_Y^-1 Y^T - X M_X^-1 X^T) / N, X = [m u], Y = [v z]. A frozen vector (rate 0) takes away the
-    charges that it takes part in: the spectrum, K and balance are absent, gauge entries are NaN.
+    For every phi: "gauge", the (R, R) matrix of u_i.u_j / sqrt(r_ui r_uj) - v_i.v_j / sqrt(r_vi r_vj) over N, NaN where r_ui
+    r_vi and r_uj r_vj differ. For linear phi besides: "spectrum", the D eigenvalues of J M^-1 G with J = +1 on m, u, -1 on v, z
+    and M the rates, in ascending order; "balance", the scalar sum m.m / r_m - sum z.z / r_z over N; for a `Network` also the
+    (N, N) matrix "K" = (Y M_Y^-1 Y^T - X M_X^-1 X^T) / N, X = [m u], Y = [v z]. A frozen vector (rate 0) takes away the charges
+    that it takes part in: the spectrum, K and balance are absent, gauge entries are NaN.
 
     Of a Dataset of `learn` the charges at all times, as a Dataset with dims `time`, `mode`, `latent` and `latent_`, after
     `batch` for a batch, NaN for networks that diverged; `rates` are those of the run unless given. Raises ValueError for a
@@ -40,8 +40,9 @@ def conserved(state: State | xr.Dataset, rnn: RNN | None = None, rates: Mapping[
         raise argument_error("rnn", "be given with a state", "None came", "What is conserved depends on the model.")
     layout = state.layout
     scale = np.asarray(layout.columns(rates or {}))
-    charges = _charges(np.asarray(state.overlaps().gram), layout, scale)
-    if isinstance(state, Network) and np.all(scale > 0):
+    linear = rnn.phi == "linear"
+    charges = _charges(np.asarray(state.overlaps().gram), layout, scale, linear)
+    if linear and isinstance(state, Network) and np.all(scale > 0):
         signed = np.asarray(state.vectors) * np.where(_signs(layout) > 0, -1.0, 1.0) / scale
         charges["K"] = signed @ np.swapaxes(np.asarray(state.vectors), -1, -2) / state.n
     return charges
@@ -50,7 +51,8 @@ def conserved(state: State | xr.Dataset, rnn: RNN | None = None, rates: Mapping[
 def _along(dataset: xr.Dataset, rates: dict[str, float] | None) -> xr.Dataset:
     layout = layout_of(dataset)
     scale = _rates_of(dataset, layout) if rates is None else layout.columns(rates)
-    charges = _charges(grams(dataset), layout, np.asarray(scale))
+    linear = description(dataset, "rnn")["phi"] == "linear"
+    charges = _charges(grams(dataset), layout, np.asarray(scale), linear)
     lead = dataset["loss"].dims
     dims = {"spectrum": ("mode",), "balance": (), "gauge": ("latent", "latent_")}
     names = {
@@ -80,8 +82,8 @@ def _rates_of(dataset: xr.Dataset, layout: Layout) -> list[float]:
     return first
 
 
-def _charges(gram: np.ndarray, layout: Layout, rates: np.ndarray) -> dict[str, np.ndarray]:
-    """The charges of overlap matrices (..., D, D)."""
+def _charges(gram: np.ndarray, layout: Layout, rates: np.ndarray, linear: bool) -> dict[str, np.ndarray]:
+    """The charges of overlap matrices (..., D, D); for nonlinear phi those of the gauge alone."""
     m, u, v, z = (np.arange(layout.size)[part] for part in layout.slices.values())
     with np.errstate(divide="ignore", invalid="ignore"):
         weighted = gram / np.sqrt(np.outer(rates, rates))
@@ -89,6 +91,8 @@ def _charges(gram: np.ndarray, layout: Layout, rates: np.ndarray) -> dict[str, n
     products = rates[u] * rates[v]
     gauge = np.where(np.isclose(products[:, None], products, rtol=1e-12, atol=0.0) & (products > 0), gauge, np.nan)
     charges = {"gauge": gauge}
+    if not linear:
+        return charges
     if np.all(rates[[*m, *z]] > 0):
         diagonal = np.diagonal(weighted, axis1=-2, axis2=-1)
         charges["balance"] = diagonal[..., m].sum(-1) - diagonal[..., z].sum(-1)

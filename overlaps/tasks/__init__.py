@@ -1,13 +1,36 @@
 """What networks learn."""
 
+from overlaps.tasks._decision_making import (
+    DecisionMaking as DecisionMaking,
+    decision_making as decision_making,
+)
 from overlaps.tasks._filters import (
     LinearFilter as LinearFilter,
     damped_oscillation as damped_oscillation,
     exponential_filter as exponential_filter,
     linear_filter as linear_filter,
 )
+from overlaps.tasks._flip_flop import (
+    FlipFlop as FlipFlop,
+    flip_flop as flip_flop,
+)
 from overlaps.tasks._label_noise import (
     LabelNoise as LabelNoise,
     label_noise as label_noise,
 )
 from overlaps.tasks._task import Task as Task
+from overlaps.tasks._teacher import (
+    Teacher as Teacher,
+    teacher as teacher,
+)
+from overlaps.tasks._trials import (
+    FreshTrials as FreshTrials,
+    TrialGenerator as TrialGenerator,
+    Trials as Trials,
+    squared_error as squared_error,
+)
+from overlaps.tasks._white_noise import (
+    WhiteNoise as WhiteNoise,
+    summed_error as summed_error,
+    white_noise as white_noise,
+)

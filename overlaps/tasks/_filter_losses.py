@@ -45,24 +45,21 @@ class GramianLoss(eqx.Module):
 class SampledLoss(eqx.Module):
     """sum_k w_k |f(t_k) - f*(t_k)|^2, where f is simulated with all N units, or is the reduced response under Euler."""
 
-    target: Float[AnyArray, "samples O I"]
+    targets: Float[AnyArray, "samples O I"]
     weights: Float[AnyArray, " samples"]
     rnn: RNN
     steps: int = eqx.field(static=True)  # Euler steps, or panels in continuous time
     horizon: float = eqx.field(static=True)
 
     def __call__(self, state: State) -> Float[AnyArray, ""]:
-        return self.total(self.errors(state))
+        return self.compare(self.response(state), self.targets)
 
-    def errors(self, state: State) -> Float[AnyArray, "samples O I"]:
-        """F - f* at the sample times."""
-        return self._response(state) - self.target
+    def compare(self, response: AnyArray, targets: AnyArray) -> Float[AnyArray, ""]:
+        """The loss of a response under targets."""
+        return jnp.einsum("k,koi->", self.weights, (response - targets) ** 2)
 
-    def total(self, errors: Float[AnyArray, "samples O I"]) -> Float[AnyArray, ""]:
-        """The loss that errors make."""
-        return jnp.einsum("k,koi->", self.weights, errors**2)
-
-    def _response(self, state: Any) -> Float[AnyArray, "samples O I"]:
+    def response(self, state: Any) -> Float[AnyArray, "samples O I"]:
+        """The impulse response at the sample times."""
         dt = self.rnn.dt
         if dt is None:
             return exact_response(state, self.rnn, self.steps, self.horizon)

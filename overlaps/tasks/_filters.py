@@ -19,7 +19,8 @@ from overlaps._rnn import RNN
 from overlaps._simulation import LARGEST_PANEL_NORM, quadrature
 from overlaps._typing import AnyArray
 from overlaps.tasks._filter_losses import GramianLoss, SampledLoss
-from overlaps.tasks._task import Task, require_single
+from overlaps.tasks._task import Task, refuse_batch
+from overlaps.tasks._time import samples_of
 
 # Rates per tau that are resolved where values cannot be read; beyond, the loss is NaN.
 DEFAULT_RATE, SPARE_RATE = 4.0, 256.0
@@ -87,7 +88,7 @@ class LinearFilter(Task):
     def impulse_response(self, times: Any) -> Float[AnyArray, "*batch samples O I"]:
         """f*(t) at `times` of shape (samples,), in the unit of tau."""
         A, B, C = (array[..., None, :, :] for array in (self.A, self.B, self.C))
-        return C @ _expm(A * real_array("times", times, ndim=1)[:, None, None]) @ B
+        return C @ expm(A * real_array("times", times, ndim=1)[:, None, None]) @ B
 
     @in_float64
     def loss(self, state: State, rnn: RNN) -> Float[AnyArray, ""]:
@@ -117,8 +118,8 @@ class LinearFilter(Task):
         if rnn.dt is None:
             steps = None if self.horizon is None else doublings
             return GramianLoss(self.A, self.B, self.C, None, rnn, self.horizon or np.inf, steps)
-        steps = None if self.horizon is None else _samples(self.horizon, rnn.dt)
-        return GramianLoss(self.A, self.B, self.C, _expm(self.A * rnn.dt), rnn, self.horizon or np.inf, steps)
+        steps = None if self.horizon is None else samples_of("horizon", self.horizon, rnn.dt)
+        return GramianLoss(self.A, self.B, self.C, expm(self.A * rnn.dt), rnn, self.horizon or np.inf, steps)
 
     def sampled_objective(self, state: State, rnn: RNN) -> SampledLoss:
         """The same loss as a sum over Euler samples, each of which can have noise of its own; raises as `loss` does."""
@@ -137,7 +138,7 @@ class LinearFilter(Task):
             steps = 2**doublings  # panels
             times, weights = quadrature(steps, horizon)
         else:
-            steps = _samples(horizon, rnn.dt)
+            steps = samples_of("horizon", horizon, rnn.dt)
             times, weights = np.arange(steps) * rnn.dt, np.full(steps, rnn.dt)
         target = self.impulse_response(times)
         if rnn.dt is None and is_traced(self.A):
@@ -146,7 +147,8 @@ class LinearFilter(Task):
         return SampledLoss(target, weights, rnn, steps, horizon)
 
     def _check(self, state: State, rnn: RNN) -> None:
-        require_single(state, self)
+        refuse_batch(state, self)
+        rnn.require_linear()
         inputs, _, outputs = state.layout
         for name, has, needs in (("inputs", inputs, self.inputs), ("outputs", outputs, self.outputs)):
             if has != needs:
@@ -254,13 +256,5 @@ def _float64(array: Any) -> Any:
     return array if is_traced(array) else array.astype(float)
 
 
-def _expm(A: Any) -> Any:
+def expm(A: Any) -> Any:
     return jax.scipy.linalg.expm(A) if is_traced(A) else scipy.linalg.expm(A)
-
-
-def _samples(horizon: float, dt: float) -> int:
-    """Number of Euler samples in the horizon; raises ValueError unless it is whole."""
-    samples = round(horizon / dt)
-    if samples < 1 or abs(horizon / dt - samples) > max(1e-9, 4 * np.finfo(float).eps * samples):
-        raise argument_error("horizon", f"be a whole multiple of dt = {dt:g}", f"{horizon:g} came")
-    return samples

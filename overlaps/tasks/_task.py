@@ -48,7 +48,7 @@ def lanes(tree: Any, number: int) -> list[Any]:
     return [jax.tree.map(lambda leaf, lane=lane: leaf[lane, ...], tree) for lane in range(number)]
 
 
-def require_single(state: State, task: Task) -> None:
+def refuse_batch(state: State, task: Task) -> None:
     """Raise ValueError for a batch of states or tasks, which `learn` takes and a single evaluation of the loss does not."""
     batches = {"state": jax.tree.leaves(state)[0].shape[:-2], "task": task.batch}
     for name, shape in batches.items():

@@ -17,6 +17,43 @@ def rank_one(s, g):
     }
 
 
+def rank_one_nonlinear(s, g):
+    """The 10 derivatives for nonlinear phi from the gradient on the 7 visible overlaps, mm, mu and uu among them."""
+    return {
+        "zm": -g["zm"] * (s["mm"] + s["zz"])
+        - g["zu"] * s["mu"]
+        - g["vm"] * s["zv"]
+        - 2 * g["mm"] * s["zm"]
+        - g["mu"] * s["zu"],
+        "zu": -g["zu"] * (s["uu"] + s["zz"])
+        - g["zm"] * s["mu"]
+        - g["vu"] * s["zv"]
+        - 2 * g["uu"] * s["zu"]
+        - g["mu"] * s["zm"],
+        "vm": -g["vm"] * (s["mm"] + s["vv"])
+        - g["vu"] * s["mu"]
+        - g["zm"] * s["zv"]
+        - 2 * g["mm"] * s["vm"]
+        - g["mu"] * s["vu"],
+        "vu": -g["vu"] * (s["uu"] + s["vv"])
+        - g["vm"] * s["mu"]
+        - g["zu"] * s["zv"]
+        - 2 * g["uu"] * s["vu"]
+        - g["mu"] * s["vm"],
+        "mu": -g["zm"] * s["zu"]
+        - g["vm"] * s["vu"]
+        - g["zu"] * s["zm"]
+        - g["vu"] * s["vm"]
+        - 2 * (g["mm"] + g["uu"]) * s["mu"]
+        - g["mu"] * (s["mm"] + s["uu"]),
+        "zv": -g["zm"] * s["vm"] - g["zu"] * s["vu"] - g["vm"] * s["zm"] - g["vu"] * s["zu"],
+        "mm": -2 * (g["zm"] * s["zm"] + g["vm"] * s["vm"] + 2 * g["mm"] * s["mm"] + g["mu"] * s["mu"]),
+        "uu": -2 * (g["zu"] * s["zu"] + g["vu"] * s["vu"] + 2 * g["uu"] * s["uu"] + g["mu"] * s["mu"]),
+        "vv": -2 * (g["vm"] * s["vm"] + g["vu"] * s["vu"]),
+        "zz": -2 * (g["zm"] * s["zm"] + g["zu"] * s["zu"]),
+    }
+
+
 def rank_two(s, g):
     """The 21 derivatives at rank 2."""
     return {

@@ -1,0 +1,126 @@
+"""Activity from connectivity: the latent variables of any state, in Euler steps and in continuous time.
+
+From h(0) = 0 activity stays in the span of [m u]: h = m k_m + u k for every phi and every N (docs/activity.md). So the I + R
+numbers kappa = [k_m, k] are the whole state, and of phi(h) the network reads only the projections (1/N) [v z]^T phi(h).
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from overlaps._checks import argument_error, is_traced
+from overlaps._connectivity import Network, State
+from overlaps._transfer import Transfer
+from overlaps._typing import AnyArray
+
+RTOL, ATOL = 1e-8, 1e-10  # of continuous time
+MOST_STEPS = 256  # of the solver, while the input is constant
+LONG = 2048  # samples, from which on trials are cut into pieces that are computed again for the gradient
+
+Latents = Float[AnyArray, "points kappa"]
+Projection = Callable[[Latents], Float[AnyArray, "points read"]]
+
+
+def require_single(state: Any, *others: Any) -> None:
+    """Raise ValueError unless `state` is one network, and nothing is traced."""
+    if not isinstance(state, State):
+        raise argument_error("state", "be an Overlaps or a Network", f"{type(state).__name__} came")
+    if is_traced(state, others):
+        raise argument_error("state", "be concrete", "something is traced", "Use `projection` inside of jit, vmap and grad.")
+    if state.factor.ndim != 2:
+        raise argument_error("state", "be a single network", f"a batch of shape {state.factor.shape[:-2]} came")
+
+
+def projection(transfer: Transfer, state: State) -> Projection:
+    """The map from latents kappa to (1/N) [v z]^T phi([m u] kappa), what the recurrence and the readout see of phi(h).
+
+    For overlaps it is the Gaussian closure g(Delta) [vm vu; zm zu] kappa with Delta = kappa^T [mm mu; um uu] kappa ([GB26]).
+    """
+    inputs, rank, _ = state.layout
+    split = inputs + rank
+    if isinstance(state, Network):
+        drivers, readers = state.vectors[:, :split].T, state.vectors[:, split:]
+
+        def project(latents: Latents) -> Float[AnyArray, "points read"]:
+            return transfer.function(latents @ drivers) @ readers / state.n
+
+        return _recomputed(project)
+    gram = state.overlaps().gram
+    variances, responses = gram[:split, :split], gram[split:, :split]
+
+    def close(latents: Latents) -> Float[AnyArray, "points read"]:
+        variance = jnp.sum(latents * _apply(variances, latents), axis=1)
+        return transfer.gain(variance)[:, None] * _apply(responses, latents)  # pyright: ignore[reportOptionalCall]
+
+    return _recomputed(close)
+
+
+def rollout(
+    project: Projection, inputs: Float[AnyArray, "time trials I"], rank: int, dt: float, tau: float, continuous: bool
+) -> tuple[Float[AnyArray, "time trials kappa"], Float[AnyArray, "time trials O"]]:
+    """Latents and outputs after each input sample, starting from h = 0.
+
+    In Euler steps, or in continuous time with the input held for `dt`.
+    """
+
+    def field(latents: Latents, projected: Float[AnyArray, "trials read"], sample: Float[AnyArray, "trials I"]) -> Latents:
+        return (jnp.concatenate([sample, projected[:, :rank]], axis=1) - latents) / tau
+
+    def advance(latents: Latents, sample: Float[AnyArray, "trials I"]) -> tuple[Latents, tuple[Latents, AnyArray]]:
+        projected = project(latents)
+        if continuous:
+            after = _hold(lambda now: field(now, project(now), sample), latents, dt)
+        else:
+            after = latents + dt * field(latents, projected, sample)
+        return after, (latents, projected[:, rank:])
+
+    start = jnp.zeros((inputs.shape[1], inputs.shape[2] + rank), inputs.dtype)
+    end, (latents, outputs) = _scan(jax.checkpoint(advance) if continuous else advance, start, inputs)
+    latents = jnp.concatenate([latents[1:], end[None]])
+    return latents, jnp.concatenate([outputs[1:], project(end)[None, :, rank:]])
+
+
+def _hold(field: Callable[[Latents], Latents], start: Latents, dt: float) -> Latents:
+    """The state after `dt` of constant input; NaN where the solver fails."""
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda _, now, __: field(now)),
+        diffrax.Tsit5(),
+        t0=0.0,
+        t1=dt,
+        dt0=dt,
+        y0=start,
+        stepsize_controller=diffrax.PIDController(rtol=RTOL, atol=ATOL),
+        max_steps=MOST_STEPS,
+        throw=False,
+    )
+    failed = solution.result != diffrax.RESULTS.successful
+    return jnp.where(failed, jnp.nan, solution.ys[-1])  # pyright: ignore[reportOptionalSubscript]
+
+
+def _scan(advance: Callable, start: Any, inputs: Any) -> Any:
+    """lax.scan, whose gradient keeps of long trials the states between pieces alone."""
+    samples = inputs.shape[0]
+    if samples < LONG:
+        return jax.lax.scan(advance, start, inputs)
+    length = math.isqrt(samples)
+    whole = samples - samples % length
+    pieces = inputs[:whole].reshape(-1, length, *inputs.shape[1:])
+    between, first = jax.lax.scan(jax.checkpoint(functools.partial(jax.lax.scan, advance)), start, pieces)
+    end, rest = jax.lax.scan(advance, between, inputs[whole:])
+    return end, jax.tree.map(lambda a, b: jnp.concatenate([a.reshape(whole, *a.shape[2:]), b]), first, rest)
+
+
+def _recomputed(project: Projection) -> Projection:
+    """Evaluated anew for the gradient, which would else keep every sample of every neuron."""
+    return jax.checkpoint(project, prevent_cse=False)  # a scan around it keeps the compiler from undoing this
+
+
+def _apply(matrix: Float[AnyArray, "rows columns"], vectors: Float[AnyArray, "points columns"]) -> AnyArray:
+    """M x for many x, summed entry by entry: for matrices this small several times faster than a matrix product."""
+    return jnp.sum(matrix[None, :, :] * vectors[:, None, :], axis=2)

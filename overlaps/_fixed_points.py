@@ -1,0 +1,138 @@
+"""Fixed points of the latents and their stability, and the flow around them."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix
+import scipy.stats.qmc
+import xarray as xr
+from jaxtyping import Float
+
+from overlaps._activity import require_single
+from overlaps._checks import argument_error, count, number, real_array
+from overlaps._connectivity import State
+from overlaps._precision import in_float64
+from overlaps._typing import AnyArray
+
+TOLERANCE = 1e-12
+SPEED = 1e-9  # |tau dk/dt| at what counts as a fixed point, relative to the extent of the search
+APART = 1e-5  # distance of different fixed points, relative to the same
+MARGINAL = 1e-6
+
+
+@in_float64
+def fixed_points(rnn: Any, state: State, input: Any, starts: int, extent: float | None) -> xr.Dataset:
+    """What `RNN.fixed_points` says."""
+    held = _held(state, input)
+    inputs, rank, _ = state.layout
+    reach = _reach(state, extent)
+    starts = count("starts", starts)
+    # Sobol points, and the origin among them
+    grid = (
+        scipy.stats.qmc.Sobol(rank, scramble=False).random_base2(int(np.ceil(np.log2(starts))))
+        if starts > 1
+        else np.zeros((1, rank))
+    )
+    results: list[Any] = [np.asarray(x) for x in _search(rnn, state, held, reach * (2 * grid - 1))]
+    ends, eigenvalues, output, speed = results
+    found = np.flatnonzero(np.isfinite(speed) & (speed <= SPEED * max(reach, 1.0)))
+    kept = _distinct(ends, found[np.lexsort(ends[found].T[::-1])], APART * max(reach, 1.0))
+    positions, eigenvalues = ends[kept], eigenvalues[kept]
+    positions[np.abs(positions) < TOLERANCE * reach] = 0.0
+    growth = eigenvalues.real if rnn.dt is None else (np.abs(1 + rnn.dt * eigenvalues) - 1) / rnn.dt
+    kinds = [_kind(one * rnn.tau) for one in growth]
+    labels = state.layout.labels
+    return xr.Dataset(
+        {
+            "position": (("fixed_point", "latent"), positions, _said("latent variable")),
+            "output": (("fixed_point", "readout"), output[kept], _said("output")),
+            "eigenvalue_real": (("fixed_point", "mode"), eigenvalues.real, _said("growth rate", "1 / time")),
+            "eigenvalue_imag": (("fixed_point", "mode"), eigenvalues.imag, _said("angular frequency", "1 / time")),
+            "kind": ("fixed_point", np.array(kinds, dtype="U8"), _said("kind of fixed point")),
+            "stable": ("fixed_point", np.array([kind == "stable" for kind in kinds], bool), _said("whether stable")),
+        },
+        {"latent": list(labels[inputs : inputs + rank]), "readout": list(labels[inputs + 2 * rank :])},
+        {"input": held.tolist()},
+    )
+
+
+@in_float64
+def phase_portrait(rnn: Any, state: State, input: Any, points: int, extent: float | None) -> xr.Dataset:
+    """What `RNN.phase_portrait` says."""
+    rank = state.layout.rank
+    if rank > 2:
+        raise argument_error("state", "have rank 1 or 2 for a portrait", f"its rank is {rank}")
+    found = fixed_points(rnn, state, input, starts=256, extent=extent)
+    if extent is None:
+        largest = float(np.max(np.abs(found["position"].values), initial=0.0))
+        extent = 4 / 3 * largest if largest > 1e-3 else _reach(state, None) / 2
+    axis = np.linspace(-extent, extent, count("points", points, least=2))
+    grid = np.stack(np.meshgrid(*[axis] * rank, indexing="ij"), axis=-1)
+    held = np.asarray(found.attrs["input"])
+    velocity = np.asarray(_velocities(rnn, state, held, grid.reshape(-1, rank)))
+    names = [str(name) for name in found["latent"].values]
+    variable = ((*names, "latent"), velocity.reshape(grid.shape), _said("velocity dk/dt", "1 / time"))
+    return found.assign(velocity=variable).assign_coords({name: (name, axis, _said("latent variable")) for name in names})
+
+
+def _held(state: State, input: Any) -> Float[np.ndarray, " I"]:
+    require_single(state, input)
+    array, inputs = real_array("input", input), state.layout.inputs
+    if array.shape not in ((), (inputs,)):
+        raise argument_error("input", f"be a number or of shape ({inputs},)", f"its shape is {array.shape}")
+    return np.broadcast_to(array, (inputs,)).astype(float)
+
+
+def _reach(state: State, extent: float | None) -> float:
+    """The latents where a search starts: |k| <= E|v| max|phi| at a fixed point, if phi is bounded."""
+    if extent is not None:
+        return number("extent", extent, above=0.0)
+    return 2 * float(np.sqrt(np.diagonal(state.overlaps()["vv"]).max())) or 1.0
+
+
+@eqx.filter_jit
+def _search(rnn: Any, state: State, held: Float[AnyArray, " I"], starts: Float[AnyArray, "starts R"]) -> tuple:
+    """Where the searches end, with the eigenvalues of the Jacobian, the output and the speed there."""
+    project, rank = rnn.projection(state), starts.shape[1]
+
+    def respond(latents: Float[AnyArray, " R"]) -> Float[AnyArray, " read"]:
+        return project(jnp.concatenate([held, latents])[None])[0]
+
+    def residual(latents: Float[AnyArray, " R"], _: Any = None) -> Float[AnyArray, " R"]:
+        return respond(latents)[:rank] - latents
+
+    def search(start: Float[AnyArray, " R"]) -> tuple:
+        solver = optimistix.LevenbergMarquardt(rtol=TOLERANCE, atol=TOLERANCE)
+        end = optimistix.root_find(residual, solver, start, max_steps=200, throw=False).value
+        return end, jax.jacfwd(residual)(end), respond(end)[rank:], jnp.linalg.norm(residual(end))
+
+    ends, jacobians, output, speed = jax.lax.map(search, starts, batch_size=64)
+    jacobians = jnp.where(jnp.isfinite(jacobians), jacobians, 0.0)
+    return ends, jnp.linalg.eigvals(jacobians) / rnn.tau, output, speed
+
+
+@eqx.filter_jit
+def _velocities(rnn: Any, state: State, held: Float[AnyArray, " I"], points: Float[AnyArray, "points R"]) -> AnyArray:
+    latents = jnp.concatenate([jnp.broadcast_to(held[None], (points.shape[0], held.shape[0])), points], axis=1)
+    return (rnn.projection(state)(latents)[:, : points.shape[1]] - points) / rnn.tau
+
+
+def _distinct(points: np.ndarray, order: np.ndarray, apart: float) -> list[int]:
+    kept: list[int] = []
+    for index in order:
+        if all(np.linalg.norm(points[index] - points[other]) > apart for other in kept):
+            kept.append(int(index))
+    return kept
+
+
+def _kind(growth: np.ndarray) -> str:
+    if np.any(np.abs(growth) < MARGINAL):
+        return "marginal"
+    return "stable" if np.all(growth < 0) else "unstable" if np.all(growth > 0) else "saddle"
+
+
+def _said(long_name: str, units: str = "1") -> dict[str, str]:
+    return {"long_name": long_name, "units": units}

@@ -1,0 +1,221 @@
+"""Trial tasks: input time courses, and what the output has to be when."""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from overlaps._activity import rollout
+from overlaps._checks import argument_error, is_traced, number, numpy_for, real_array
+from overlaps._connectivity import State
+from overlaps._precision import in_float64, random_key
+from overlaps._rnn import RNN
+from overlaps._typing import AnyArray
+from overlaps.tasks._task import Task, refuse_batch
+
+LossFunction = Callable[[Any, Any, Any], Any]
+
+
+def squared_error(outputs: AnyArray, targets: AnyArray, mask: AnyArray) -> Float[AnyArray, ""]:
+    """sum(mask (y - y*)^2) / sum(mask) over trials, times and outputs: the loss of trial tasks where none is given."""
+    return jnp.sum(mask * (outputs - targets) ** 2) / jnp.sum(mask)
+
+
+class Trials(Task):
+    """A fixed set of trials: inputs, targets of the output, and a mask of when they count.
+
+    `inputs`: (trials, time, I); `targets`: (trials, time, O); `mask`: non-negative weights, (time,), (trials, time), or what
+    broadcasts to the targets, None for ones. Sample k of the targets is compared with the output after input sample k has acted
+    for `dt`, the step of the rnn; in continuous time inputs are held for `dt`. `loss`: a function of (outputs, targets, mask),
+    made of jax.numpy, to a number; None for `squared_error`. A further leading axis of inputs and targets is a batch of tasks.
+    Raises ValueError for shapes that do not fit, a mask that is zero everywhere in a task, and a loss that is no finite number.
+
+    >>> import overlaps as ov
+    >>> pulse = np.zeros((1, 100, 1)); pulse[:, :10] = 1.0
+    >>> task = Trials(pulse, np.ones((1, 100, 1)), mask=np.arange(100) >= 50, dt=0.1)
+    >>> net = ov.Overlaps.random(0)
+    >>> task.loss(net, ov.RNN("tanh", dt=0.1)).round(2)
+    np.float64(1.0)
+    """
+
+    inputs: Float[AnyArray, "*batch trials time I"]
+    targets: Float[AnyArray, "*batch trials time O"]
+    mask: Float[AnyArray, "*batch trials time O"]
+    dt: float = eqx.field(static=True)
+    loss_function: LossFunction = eqx.field(static=True, metadata={"argument": "loss"})
+
+    def __init__(self, inputs: Any, targets: Any, mask: Any = None, dt: Any = None, loss: LossFunction | None = None):
+        self.inputs, self.targets = (as_float(real_array(name, x)) for name, x in (("inputs", inputs), ("targets", targets)))
+        if self.inputs.ndim not in (3, 4) or 0 in self.inputs.shape:
+            raise argument_error(
+                "inputs", "have shape (trials, time, inputs), and not be empty", f"its shape is {self.inputs.shape}"
+            )
+        if self.targets.shape[:-1] != self.inputs.shape[:-1] or 0 in self.targets.shape:
+            expected = f"have shape {self.inputs.shape[:-1]} and then outputs, as `inputs` has trials and times"
+            raise argument_error("targets", expected, f"its shape is {self.targets.shape}")
+        self.mask = _mask(mask, self.targets)
+        self.dt = number("dt", dt, above=0.0)
+        self.loss_function = squared_error if loss is None else loss
+        if loss is not None:
+            _check_loss(loss, *(array[(0,) * (array.ndim - 3)] for array in (self.targets, self.mask)))
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        return self.inputs.shape[:-3]
+
+    @property
+    def times(self) -> Float[np.ndarray, " time"]:
+        """When the targets apply: at the end of each sample, in the unit of tau."""
+        return self.dt * np.arange(1, self.inputs.shape[-2] + 1)
+
+    @in_float64
+    def loss(self, state: State, rnn: RNN) -> Float[AnyArray, ""]:
+        """The loss of `state` on these trials; differentiable. Raises ValueError when sizes or steps do not match."""
+        return _evaluate(self.objective(state, rnn), state)
+
+    def objective(self, state: State, rnn: RNN) -> "TrialLoss":
+        refuse_batch(state, self)
+        inputs, _, outputs = state.layout
+        for name, has, needs in (("inputs", inputs, self.inputs.shape[-1]), ("outputs", outputs, self.targets.shape[-1])):
+            if has != needs:
+                raise argument_error("state", f"have {needs} {name}, as the task has", f"it has {has}")
+        rnn.step(self.dt)
+        rnn.projection(state)  # raises for a phi of unknown gain
+        return TrialLoss(jnp.moveaxis(self.inputs, 1, 0), self.targets, self.mask, rnn, self.dt, self.loss_function)
+
+    def __repr__(self) -> str:
+        trials, samples, inputs = self.inputs.shape[-3:]
+        sizes = f"trials={trials}, samples={samples}, dt={self.dt:g}, inputs={inputs}, outputs={self.targets.shape[-1]}"
+        return f"Trials({f'batch={self.batch[0]}, ' if self.batch else ''}{sizes})"
+
+
+class TrialLoss(eqx.Module):
+    """The loss of a state on trials, by simulation of its latents."""
+
+    inputs: Float[AnyArray, "time trials I"]
+    targets: Float[AnyArray, "trials time O"]
+    mask: Float[AnyArray, "trials time O"]
+    rnn: RNN
+    dt: float = eqx.field(static=True)
+    loss: LossFunction = eqx.field(static=True)
+
+    def __call__(self, state: State) -> Float[AnyArray, ""]:
+        return self.compare(self.response(state), self.targets)
+
+    def response(self, state: State) -> Float[AnyArray, "trials time O"]:
+        """The outputs."""
+        rnn = self.rnn
+        outputs = rollout(rnn.projection(state), self.inputs, state.layout.rank, self.dt, rnn.tau, rnn.dt is None)[1]
+        return jnp.moveaxis(outputs, 1, 0)
+
+    def compare(self, response: AnyArray, targets: AnyArray) -> Float[AnyArray, ""]:
+        """The loss of outputs under targets."""
+        return self.loss(response, targets, self.mask)
+
+
+class TrialGenerator(eqx.Module):
+    """A distribution of trials, from which each key draws one set."""
+
+    @abc.abstractmethod
+    def trials(self, key: jax.Array) -> Trials:
+        """One set of trials, in jax.numpy."""
+
+    def task(self, key: Any) -> "Trials | FreshTrials":
+        """The set of trials that `key` draws; for None, the task that draws new ones at each step of learning."""
+        return FreshTrials(self) if key is None else _draw(self, random_key("key", key))
+
+
+class FreshTrials(Task):
+    """New trials at each gradient step, drawn from the key of `learn` and the number of the step alone.
+
+    The reported loss is that of the trials of each step. Raises ValueError, in `learn`, for a flow or without a key.
+    """
+
+    generator: TrialGenerator
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def random(self) -> bool:
+        return True
+
+    def sample(self, key: Any) -> Trials:
+        """The set of trials that a key or an integer seed draws."""
+        return _draw(self.generator, random_key("key", key))
+
+    def objective(self, state: State, rnn: RNN) -> "FreshLoss":
+        jax.eval_shape(lambda key: self.generator.trials(key).objective(state, rnn), jax.random.key(0))  # raises what it raises
+        return FreshLoss(self.generator, rnn)
+
+
+class FreshLoss(eqx.Module):
+    """The loss of a state on the trials that a key draws."""
+
+    generator: TrialGenerator
+    rnn: RNN
+
+    def drawn(self, state: State, key: Any) -> TrialLoss:
+        """The loss on the trials of one key."""
+        return self.generator.trials(key).objective(state, self.rnn)
+
+    def __call__(self, state: State, key: Any) -> tuple[Float[AnyArray, ""], Float[AnyArray, ""]]:
+        loss = self.drawn(state, key)(state)
+        return loss, loss
+
+
+@eqx.filter_jit
+def _evaluate(objective: TrialLoss, state: State) -> Float[AnyArray, ""]:
+    return objective(state)
+
+
+@in_float64
+def _draw(generator: TrialGenerator, key: Any) -> Trials:
+    return eqx.filter_jit(type(generator).trials)(generator, key)
+
+
+def as_float(array: Any) -> Any:
+    """A float64 NumPy array, unless it is traced."""
+    return array if is_traced(array) else np.asarray(array, float)
+
+
+def _mask(mask: Any, targets: Any) -> Any:
+    xp = numpy_for(mask, targets)
+    mask = xp.ones(targets.shape) if mask is None else as_float(real_array("mask", mask))
+    if mask.shape in (targets.shape[:-1], targets.shape[-3:-1], targets.shape[-2:-1]):
+        mask = mask[..., None]
+    try:
+        fits = np.broadcast_shapes(mask.shape, targets.shape) == targets.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise argument_error("mask", f"broadcast to the shape {targets.shape} of `targets`", f"its shape is {mask.shape}")
+    mask = xp.broadcast_to(mask, targets.shape)
+    if not is_traced(mask) and (np.any(mask < 0) or not np.all(np.any(mask > 0, axis=(-3, -2, -1)))):
+        came = "it has negative entries" if np.any(mask < 0) else "it is zero everywhere, so that no output counts"
+        raise argument_error("mask", "be weights, some of them positive", came)
+    return mask
+
+
+@in_float64
+def _check_loss(loss: LossFunction, targets: Any, mask: Any) -> None:
+    """Raise ValueError unless the user's loss is a finite number with a finite gradient."""
+    must = "be a function of (outputs, targets, mask) to a finite number, and be made of jax.numpy"
+    if not callable(loss):
+        raise argument_error("loss", must, f"{loss!r} came")
+    if is_traced(targets, mask):
+        return
+    try:
+        value, slope = jax.value_and_grad(lambda outputs: loss(outputs, targets, mask))(jnp.asarray(targets + 0.1))
+    except Exception as error:  # whatever a user's function raises
+        raise argument_error("loss", must, f"differentiating it gave {type(error).__name__}: {error}") from error
+    if not (np.isfinite(value) and np.all(np.isfinite(slope))):
+        raise argument_error(
+            "loss", must, f"for outputs close to the targets it gave {value}, or a gradient that is not finite"
+        )
