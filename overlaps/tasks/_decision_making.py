@@ -27,8 +27,9 @@ class DecisionMaking(TrialGenerator):
     target: float
 
     def trials(self, key: jax.Array) -> Trials:
-        order_key, noise_key = jax.random.split(key)
-        levels = jnp.resize(jnp.asarray(self.coherences), (self.number,))
+        level_key, order_key, noise_key = jax.random.split(key, 3)
+        # Levels are shuffled before they are repeated or cut off, so that each is as likely as the others, and trials after.
+        levels = jnp.resize(jax.random.permutation(level_key, jnp.asarray(self.coherences)), (self.number,))
         coherence = jax.random.permutation(order_key, levels)[:, None, None]
         epoch = np.repeat(np.arange(4), self.epochs)[None, :, None]
         noise = self.noise * jax.random.normal(noise_key, (self.number, epoch.shape[1], 1))

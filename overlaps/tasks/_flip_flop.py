@@ -64,7 +64,7 @@ def flip_flop(
     intervals drawn evenly from `interval`, from start to start. The output of that channel is to be `target` times the sign,
     from `delay` after the end of a pulse until the next one starts; the mask is zero at other times. Times are in the unit of
     tau. `key`: draws a fixed set of `trials`; None draws a new one at each step of `learn`, from its key. Raises ValueError for
-    numbers out of range, for a pulse shorter than dt, and for trials too short for a pulse to be answered.
+    numbers out of range, for a pulse shorter than dt, and for trials or intervals too short for a pulse to be answered.
     """
     dt, pulse = number("dt", dt, above=0.0), number("pulse", pulse, above=0.0)
     first, delay = number("first", first, least=0.0), number("delay", delay, least=0.0)
@@ -79,6 +79,11 @@ def flip_flop(
         raise argument_error("interval", "be two numbers, the shortest and the longest", f"{interval!r} came")
     shortest = number("interval[0]", interval[0], least=pulse + dt)
     longest = number("interval[1]", interval[1], least=shortest)
+    if longest < (pulse + delay + dt) * (1 - 1e-9):
+        answered = f"pulse + delay + dt = {pulse + delay + dt:g}"
+        raise argument_error(
+            "interval[1]", f"be at least {answered}, so that a pulse is answered before the next one", f"{longest:g} came"
+        )
     generator = FlipFlop(
         count("trials", trials),
         count("bits", bits),

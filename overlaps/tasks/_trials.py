@@ -61,7 +61,7 @@ class Trials(Task):
         self.mask = _mask(mask, self.targets)
         self.dt = number("dt", dt, above=0.0)
         self.loss_function = squared_error if loss is None else loss
-        if loss is not None:
+        if loss is not None and not is_traced(self.targets, self.mask):
             _check_loss(loss, *(array[(0,) * (array.ndim - 3)] for array in (self.targets, self.mask)))
 
     @property
@@ -127,7 +127,9 @@ class TrialGenerator(eqx.Module):
 
     def task(self, key: Any) -> "Trials | FreshTrials":
         """The set of trials that `key` draws; for None, the task that draws new ones at each step of learning."""
-        return FreshTrials(self) if key is None else _draw(self, random_key("key", key))
+        fresh = FreshTrials(self)
+        drawn = fresh.sample(0 if key is None else key)  # raises for a mask that is zero everywhere
+        return fresh if key is None else drawn
 
 
 class FreshTrials(Task):
@@ -177,7 +179,9 @@ def _evaluate(objective: TrialLoss, state: State) -> Float[AnyArray, ""]:
 
 @in_float64
 def _draw(generator: TrialGenerator, key: Any) -> Trials:
-    return eqx.filter_jit(type(generator).trials)(generator, key)
+    trials = eqx.filter_jit(type(generator).trials)(generator, key)
+    _check_mask(trials.mask)  # which could not be read while it was traced
+    return trials
 
 
 def as_float(array: Any) -> Any:
@@ -197,10 +201,14 @@ def _mask(mask: Any, targets: Any) -> Any:
     if not fits:
         raise argument_error("mask", f"broadcast to the shape {targets.shape} of `targets`", f"its shape is {mask.shape}")
     mask = xp.broadcast_to(mask, targets.shape)
+    _check_mask(mask)
+    return mask
+
+
+def _check_mask(mask: Any) -> None:
     if not is_traced(mask) and (np.any(mask < 0) or not np.all(np.any(mask > 0, axis=(-3, -2, -1)))):
         came = "it has negative entries" if np.any(mask < 0) else "it is zero everywhere, so that no output counts"
         raise argument_error("mask", "be weights, some of them positive", came)
-    return mask
 
 
 @in_float64
@@ -209,8 +217,6 @@ def _check_loss(loss: LossFunction, targets: Any, mask: Any) -> None:
     must = "be a function of (outputs, targets, mask) to a finite number, and be made of jax.numpy"
     if not callable(loss):
         raise argument_error("loss", must, f"{loss!r} came")
-    if is_traced(targets, mask):
-        return
     try:
         value, slope = jax.value_and_grad(lambda outputs: loss(outputs, targets, mask))(jnp.asarray(targets + 0.1))
     except Exception as error:  # whatever a user's function raises
