@@ -7,12 +7,14 @@ import sys
 
 import diffrax
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 import xarray as xr
 
 import overlaps as ov
+from overlaps.learning._describe import describe, restore
 
 TASK, EULER = ov.tasks.exponential_filter(horizon=5.0), ov.RNN(dt=0.1)
 
@@ -79,6 +81,23 @@ def test_a_run_can_be_continued():
         halves = ov.learn(ov.final_state(halves), TASK, EULER, ov.GradientDescent(1e-2, 50))
         whole = ov.learn(state, TASK, EULER, ov.GradientDescent(1e-2, 100))
         np.testing.assert_allclose(halves["sigma"][-1], whole["sigma"][-1], atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "phi",
+    [
+        functools.partial(jax.nn.leaky_relu, negative_slope=0.1),
+        jax.scipy.special.erf,
+        jax.lax.erf,
+        ov.Transfer(jnp.tanh),
+        ov.Transfer(functools.partial(jax.nn.elu, alpha=0.5)),
+    ],
+)
+def test_public_functions_and_partials_of_them_can_be_written_down(phi):
+    x = np.linspace(-2, 2, 7)
+    again = restore(json.loads(json.dumps(describe(ov.RNN(phi, dt=0.1)))))
+    assert again.dt == 0.1
+    np.testing.assert_array_equal(again.rate(x), ov.RNN(phi).rate(x))
 
 
 def test_what_cannot_be_written_down_is_refused_by_rerun():

@@ -224,7 +224,7 @@ def test_random_tasks_need_a_key_steps_and_samples():
         ),
         (lambda: ov.tasks.label_noise(task, -0.1), "`std` must be a number of at least 0"),
         (lambda: ov.tasks.label_noise(noisy, 0.1), "`task` must be a filter task"),
-        (lambda: ov.GradientFlow(stop_loss=0.0), "`stop_loss` must be a number greater than 0"),
+        (lambda: ov.GradientFlow(stop_loss=np.nan), "`stop_loss` must be a finite number"),
         (lambda: ov.GradientDescent(stop_gradient=-1.0), "`stop_gradient` must be a number greater than 0"),
     ):
         with pytest.raises(ValueError, match=message):

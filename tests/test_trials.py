@@ -268,6 +268,7 @@ def test_runs_on_trials_can_be_run_again_from_their_file(tmp_path):
         "flip-flop": (ov.tasks.flip_flop(trials=2, duration=6.0, dt=0.2), ov.RNN(jax.nn.gelu, dt=0.2)),
         "decision": (ov.tasks.decision_making(0, trials=2, dt=0.5), ov.RNN("relu", dt=0.5)),
         "teacher": (ov.tasks.teacher(net, ov.RNN("erf", dt=0.2), trials=2, duration=4.0, length=0.4), ov.RNN("erf", dt=0.2)),
+        "transfer": (ov.tasks.flip_flop(0, trials=2, duration=6.0, dt=0.2), ov.RNN(ov.Transfer(jnp.tanh), dt=0.2)),
         "white noise": (ov.tasks.white_noise(ov.tasks.exponential_filter(horizon=4.0), trials=300), ov.RNN("erf", dt=0.05)),
     }
     for name, (task, rnn) in runs.items():
@@ -276,6 +277,14 @@ def test_runs_on_trials_can_be_run_again_from_their_file(tmp_path):
         with ov.plots.xr.open_dataset(tmp_path / "run.nc") as stored:
             again = ov.rerun(stored.load())
         np.testing.assert_array_equal(again["sigma"], dataset["sigma"], err_msg=name)
+
+
+def test_a_run_with_a_gain_that_cannot_be_written_down_says_so_when_run_again():
+    task = ov.tasks.flip_flop(0, trials=2, duration=6.0, dt=0.2)
+    phi = ov.Transfer(jax.nn.relu, lambda variance: 0.5 * jnp.ones_like(variance))
+    dataset = ov.learn(ov.Overlaps.random(0), task, ov.RNN(phi, dt=0.2), ov.GradientDescent(0.01, 2), saves=3)
+    with pytest.raises(ValueError, match="hold only what can be written down, but it holds <function"):
+        ov.rerun(dataset)
 
 
 X, Y = np.zeros((2, 10, 1)), np.ones((2, 10, 1))

@@ -40,8 +40,6 @@ class Trajectory:
             axis = -3 if name == "gram" else -1
             values = np.concatenate([getattr(record, name) for record in self.records], axis)
             rows[name] = np.compress(kept, values, axis)
-        # The loss is a difference of large numbers near a solution: what rounding leaves may be negative.
-        rows["loss"] = np.maximum(rows["loss"], 0.0)
         return rows
 
     def reached(self) -> dict[str, Any]:

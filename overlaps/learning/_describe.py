@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import functools
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import diffrax
 import equinox as eqx
 import jax
+import jax.scipy.special
 import numpy as np
 import optax
 
@@ -28,15 +30,22 @@ DESCRIBED = {
         *(tasks.FlipFlop, tasks.DecisionMaking, tasks.Teacher, tasks.WhiteNoise),
     )
 }
-FUNCTIONS = {"jax.nn": jax.nn, "jax.numpy": jax.numpy, "overlaps.tasks": tasks}
+FUNCTIONS = {
+    "jax.nn": jax.nn,
+    "jax.numpy": jax.numpy,
+    "jax.scipy.special": jax.scipy.special,
+    "jax.lax": jax.lax,
+    "overlaps.tasks": tasks,
+}
 LARGE = 1000  # numbers, from which on an array is packed
 
 
 def describe(thing: Any) -> Any:
     """A JSON-ready description: nested lists for arrays, {"type": ..., arguments} for the library's own objects.
 
-    Large arrays are {"packed": base64 of their compressed bytes}. Functions of jax.nn, jax.numpy and optax, and solvers of
-    diffrax, go by name. What cannot be written down (a lambda) becomes {"opaque": text}, which `restore` refuses.
+    Large arrays are {"packed": base64 of their compressed bytes}. Functions of jax.nn, jax.numpy, jax.scipy.special, jax.lax
+    and optax, functools.partial of them, and solvers of diffrax, go by name. What cannot be written down (a lambda) becomes
+    {"opaque": text}, which `restore` refuses.
     """
     if thing is None or isinstance(thing, bool | int | float | str):
         return thing
@@ -58,6 +67,8 @@ def describe(thing: Any) -> Any:
     for module, library in FUNCTIONS.items():
         if _is_public(library, thing):
             return {"function": name, "of": module}
+    if isinstance(thing, functools.partial) and "of" in (of := describe(thing.func)):
+        return {**of, "args": describe(thing.args), "keywords": describe(thing.keywords)}
     if isinstance(thing, diffrax.AbstractSolver) and _is_public(diffrax, type(thing)) and _is_default(thing):
         return {"diffrax": name}
     return {"opaque": repr(thing)}
@@ -69,27 +80,30 @@ def restore(description: Any) -> Any:
         return [restore(value) for value in description]
     if not isinstance(description, Mapping):
         return description
+    if "type" in description:  # first: the other keys may be among its arguments
+        fields = {name: restore(value) for name, value in description.items() if name != "type"}
+        return DESCRIBED[description["type"]](**fields)
     if "opaque" in description:
         raise argument_error(
             "description",
             "hold only what can be written down",
             f"it holds {description['opaque']}",
-            "Pass that object again by hand, or use named functions of jax.nn, jax.numpy, optax and diffrax.",
+            "Pass that object again by hand, or use named functions of jax, optax and diffrax.",
         )
     if "optax" in description:
         arguments = restore(description["args"]), restore(description["keywords"])
         keywords = tuple(sorted(arguments[1].items()))
         return Factory(getattr(optax, description["optax"]), tuple(arguments[0]), keywords)
     if "function" in description:
-        return getattr(FUNCTIONS[description["of"]], description["function"])
+        function = getattr(FUNCTIONS[description["of"]], description["function"])
+        if "args" not in description:
+            return function
+        return functools.partial(function, *restore(description["args"]), **restore(description["keywords"]))
     if "packed" in description:
         data = zlib.decompress(base64.b64decode(description["packed"]))
         return np.frombuffer(data, description["dtype"]).reshape(description["shape"])
     if "diffrax" in description:
         return getattr(diffrax, description["diffrax"])()
-    if "type" in description:
-        fields = {name: restore(value) for name, value in description.items() if name != "type"}
-        return DESCRIBED[description["type"]](**fields)
     return {name: restore(value) for name, value in description.items()}
 
 

@@ -115,9 +115,10 @@ def _comparable(optimizer: OptimizerFactory) -> OptimizerFactory:
 
 
 def _check_stops(rule: GradientFlow | GradientDescent) -> None:
-    for name in ("stop_loss", "stop_gradient"):
+    # A loss of the user's own may be negative.
+    for name, bounds in (("stop_loss", {}), ("stop_gradient", {"above": 0.0})):
         if getattr(rule, name) is not None:
-            object.__setattr__(rule, name, number(name, getattr(rule, name), above=0.0))
+            object.__setattr__(rule, name, number(name, getattr(rule, name), **bounds))
 
 
 def checked_rates(rates: Mapping[str, float] | None) -> dict[str, float] | None:
