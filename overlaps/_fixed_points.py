@@ -18,30 +18,39 @@ from overlaps._precision import in_float64
 from overlaps._typing import AnyArray
 
 TOLERANCE = 1e-12
+MOST_STARTS = 4096
+POLISH = 60  # Newton steps after a search: where fixed points meet, each takes off a third of the distance alone
+FLAT = 1e-10  # singular value of the Jacobian of tau dk/dt along a line or ring of fixed points
 SPEED = 1e-9  # |tau dk/dt| at what counts as a fixed point, relative to the extent of the search
-APART = 1e-5  # distance of different fixed points, relative to the same
+APART = 1e-5  # distance of different fixed points, and the largest Newton step left at one, relative to the same
+NEARBY = 1e-7  # distance at which the Jacobians on all sides of a fixed point are compared, relative to the same
+KINK = 1e-4  # difference among them
 MARGINAL = 1e-6
 
 
 @in_float64
-def fixed_points(rnn: Any, state: State, input: Any, starts: int, extent: float | None) -> xr.Dataset:
+def fixed_points(rnn: Any, state: Any, input: Any, starts: Any, extent: Any) -> xr.Dataset:
     """What `RNN.fixed_points` says."""
     held = _held(state, input)
     inputs, rank, _ = state.layout
     reach = _reach(state, extent)
-    starts = count("starts", starts)
+    starts = min(64 * 2 ** max(rank, 2), MOST_STARTS) if starts is None else count("starts", starts)
     # Sobol points, and the origin among them
     grid = (
         scipy.stats.qmc.Sobol(rank, scramble=False).random_base2(int(np.ceil(np.log2(starts))))
         if starts > 1
         else np.zeros((1, rank))
     )
-    results: list[Any] = [np.asarray(x) for x in _search(rnn, state, held, reach * (2 * grid - 1))]
-    ends, eigenvalues, output, speed = results
-    found = np.flatnonzero(np.isfinite(speed) & (speed <= SPEED * max(reach, 1.0)))
-    kept = _distinct(ends, found[np.lexsort(ends[found].T[::-1])], APART * max(reach, 1.0))
+    scale = max(reach, 1.0)
+    results: list[Any] = [np.asarray(x) for x in _search(rnn, state, held, reach * (2 * grid - 1), NEARBY * scale)]
+    ends, eigenvalues, output, speed, left, difference = results
+    # Close to where fixed points meet all is slow: what tells one is that Newton would not go on from there.
+    found = np.flatnonzero((speed <= SPEED * scale) & (left <= APART * scale))
+    kept = np.array(_distinct(ends, found[np.lexsort((speed[found], left[found]))], APART * scale), int)
+    kept = kept[np.lexsort(ends[kept].T[::-1])]
     positions, eigenvalues = ends[kept], eigenvalues[kept]
     positions[np.abs(positions) < TOLERANCE * reach] = 0.0
+    eigenvalues[difference[kept] > KINK] = np.nan
     growth = eigenvalues.real if rnn.dt is None else (np.abs(1 + rnn.dt * eigenvalues) - 1) / rnn.dt
     kinds = [_kind(one * rnn.tau) for one in growth]
     labels = state.layout.labels
@@ -51,7 +60,7 @@ def fixed_points(rnn: Any, state: State, input: Any, starts: int, extent: float 
             "output": (("fixed_point", "readout"), output[kept], _said("output")),
             "eigenvalue_real": (("fixed_point", "mode"), eigenvalues.real, _said("growth rate", "1 / time")),
             "eigenvalue_imag": (("fixed_point", "mode"), eigenvalues.imag, _said("angular frequency", "1 / time")),
-            "kind": ("fixed_point", np.array(kinds, dtype="U8"), _said("kind of fixed point")),
+            "kind": ("fixed_point", np.array(kinds, dtype="U9"), _said("kind of fixed point")),
             "stable": ("fixed_point", np.array([kind == "stable" for kind in kinds], bool), _said("whether stable")),
         },
         {"latent": list(labels[inputs : inputs + rank]), "readout": list(labels[inputs + 2 * rank :])},
@@ -60,12 +69,13 @@ def fixed_points(rnn: Any, state: State, input: Any, starts: int, extent: float 
 
 
 @in_float64
-def phase_portrait(rnn: Any, state: State, input: Any, points: int, extent: float | None) -> xr.Dataset:
+def phase_portrait(rnn: Any, state: Any, input: Any, points: Any, extent: Any) -> xr.Dataset:
     """What `RNN.phase_portrait` says."""
+    require_single(state)
     rank = state.layout.rank
     if rank > 2:
         raise argument_error("state", "have rank 1 or 2 for a portrait", f"its rank is {rank}")
-    found = fixed_points(rnn, state, input, starts=256, extent=extent)
+    found = fixed_points(rnn, state, input, starts=None, extent=extent)
     if extent is None:
         largest = float(np.max(np.abs(found["position"].values), initial=0.0))
         extent = 4 / 3 * largest if largest > 1e-3 else _reach(state, None) / 2
@@ -78,7 +88,7 @@ def phase_portrait(rnn: Any, state: State, input: Any, points: int, extent: floa
     return found.assign(velocity=variable).assign_coords({name: (name, axis, _said("latent variable")) for name in names})
 
 
-def _held(state: State, input: Any) -> Float[np.ndarray, " I"]:
+def _held(state: Any, input: Any) -> Float[np.ndarray, " I"]:
     require_single(state, input)
     array, inputs = real_array("input", input), state.layout.inputs
     if array.shape not in ((), (inputs,)):
@@ -86,7 +96,7 @@ def _held(state: State, input: Any) -> Float[np.ndarray, " I"]:
     return np.broadcast_to(array, (inputs,)).astype(float)
 
 
-def _reach(state: State, extent: float | None) -> float:
+def _reach(state: State, extent: Any) -> float:
     """The latents where a search starts: |k| <= E|v| max|phi| at a fixed point, if phi is bounded."""
     if extent is not None:
         return number("extent", extent, above=0.0)
@@ -94,8 +104,13 @@ def _reach(state: State, extent: float | None) -> float:
 
 
 @eqx.filter_jit
-def _search(rnn: Any, state: State, held: Float[AnyArray, " I"], starts: Float[AnyArray, "starts R"]) -> tuple:
-    """Where the searches end, with the eigenvalues of the Jacobian, the output and the speed there."""
+def _search(
+    rnn: Any, state: State, held: Float[AnyArray, " I"], starts: Float[AnyArray, "starts R"], nearby: float
+) -> tuple[AnyArray, ...]:
+    """Where the searches end, with the eigenvalues of the Jacobian, the output, the speed and the next Newton step there.
+
+    Last, the largest difference among the Jacobians at points `nearby`, on both sides along each axis and some directions more.
+    """
     project, rank = rnn.projection(state), starts.shape[1]
 
     def respond(latents: Float[AnyArray, " R"]) -> Float[AnyArray, " read"]:
@@ -104,14 +119,27 @@ def _search(rnn: Any, state: State, held: Float[AnyArray, " I"], starts: Float[A
     def residual(latents: Float[AnyArray, " R"], _: Any = None) -> Float[AnyArray, " R"]:
         return respond(latents)[:rank] - latents
 
+    jacobian = jax.jacfwd(residual)
+    directions = np.concatenate([np.eye(rank), np.random.default_rng(0).standard_normal((rank + 2, rank))])
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    sides = np.concatenate([directions, -directions])
+
+    def newton(latents: Float[AnyArray, " R"]) -> Float[AnyArray, " R"]:
+        """The step to the closest fixed point of the linearised flow, along a line of them none."""
+        left, values, right = jnp.linalg.svd(jacobian(latents))
+        inverse = jnp.where(values > FLAT * jnp.maximum(values[:1], 1.0), 1 / values, 0.0)
+        return -right.T @ (inverse * (left.T @ residual(latents)))
+
     def search(start: Float[AnyArray, " R"]) -> tuple:
         solver = optimistix.LevenbergMarquardt(rtol=TOLERANCE, atol=TOLERANCE)
         end = optimistix.root_find(residual, solver, start, max_steps=200, throw=False).value
-        return end, jax.jacfwd(residual)(end), respond(end)[rank:], jnp.linalg.norm(residual(end))
+        end = jax.lax.fori_loop(0, POLISH, lambda _, latents: latents + newton(latents), end)
+        around = jax.vmap(jacobian)(end[None] + nearby * sides)
+        left, difference = jnp.linalg.norm(newton(end)), jnp.max(jnp.ptp(around, axis=0))
+        return end, jacobian(end), respond(end)[rank:], jnp.linalg.norm(residual(end)), left, difference
 
-    ends, jacobians, output, speed = jax.lax.map(search, starts, batch_size=64)
-    jacobians = jnp.where(jnp.isfinite(jacobians), jacobians, 0.0)
-    return ends, jnp.linalg.eigvals(jacobians) / rnn.tau, output, speed
+    ends, jacobians, *rest = jax.lax.map(search, starts, batch_size=64)
+    return ends, jnp.linalg.eigvals(jnp.nan_to_num(jacobians, posinf=0.0, neginf=0.0)) / rnn.tau, *rest
 
 
 @eqx.filter_jit
@@ -129,6 +157,8 @@ def _distinct(points: np.ndarray, order: np.ndarray, apart: float) -> list[int]:
 
 
 def _kind(growth: np.ndarray) -> str:
+    if np.any(np.isnan(growth)):
+        return "nonsmooth"
     if np.any(np.abs(growth) < MARGINAL):
         return "marginal"
     return "stable" if np.all(growth < 0) else "unstable" if np.all(growth > 0) else "saddle"

@@ -16,7 +16,7 @@ from overlaps._checks import argument_error, number, numpy_for, real_array
 from overlaps._connectivity import Network, Overlaps, State
 from overlaps._layout import Layout
 from overlaps._precision import in_float64
-from overlaps._transfer import Function, Transfer, require_gain, transfer_of
+from overlaps._transfer import Function, Transfer, require_gain, rough, transfer_of
 from overlaps._typing import AnyArray
 
 INVISIBLE = 1e-9  # relative size below which a derivative counts as rounding
@@ -108,7 +108,8 @@ class RNN(eqx.Module):
     def gain(self, variance: Any) -> Float[AnyArray, "*shape"]:
         """g(Delta) = E[phi'(sqrt(Delta) xi)], xi standard normal, for an array of variances Delta of the activity.
 
-        Raises ValueError if quadrature cannot know it; for a negative variance it is meaningless.
+        A gain without a closed form is right to 1e-6 or better for Delta up to 900, to 1e-11 for "tanh" up to 1e4
+        (docs/activity.md); for a negative variance it is meaningless. Raises ValueError if quadrature cannot know it.
         """
         transfer = transfer_of(self.phi)
         require_gain(transfer)
@@ -141,15 +142,19 @@ class RNN(eqx.Module):
         activity = latents.drop_vars("latent").dot(drivers, dim="latent")
         return activity.assign_attrs(long_name="activity h", units="1").rename("activity")
 
-    def fixed_points(self, state: State, input: Any = 0.0, starts: int = 256, extent: float | None = None) -> xr.Dataset:
+    def fixed_points(
+        self, state: State, input: Any = 0.0, starts: int | None = None, extent: float | None = None
+    ) -> xr.Dataset:
         """All fixed points of the latents under a constant input that a search from many starts finds.
 
-        `input`: a number, or one per input. `starts`: how many starts, spread evenly (Sobol points) over |k_r| <= `extent`, by
-        default twice the largest latents that a phi between -1 and 1 can reach. Returns a Dataset with dims `fixed_point`,
-        `latent`, `readout` and `mode`: `position` of the latents, `output`, `eigenvalue_real` and `eigenvalue_imag` of the
-        Jacobian of dk/dt, `stable`, and `kind`: "stable", "saddle", "unstable" or "marginal" (an eigenvalue within 1e-6 of
-        zero, as on a line or ring of fixed points, of which the search returns many). With dt, stability is that of the Euler
-        map. Raises ValueError for arguments that do not fit.
+        `input`: a number, or one per input. `starts`: how many starts, by default 256 at ranks 1 and 2 and twice as many for
+        each rank more, up to 4096; they are spread evenly (Sobol points) over |k_r| <= `extent`, by default twice the largest
+        latents that a phi between -1 and 1 can reach. Returns a Dataset with dims `fixed_point`, `latent`, `readout` and
+        `mode`: `position` of the latents, `output`, `eigenvalue_real` and `eigenvalue_imag` of the Jacobian of dk/dt, `stable`,
+        and `kind`: "stable", "saddle", "unstable", "marginal" (an eigenvalue within 1e-6 / tau of zero, as on a line or ring of
+        fixed points, of which the search returns many) or "nonsmooth": the Jacobian differs from side to side, as at h = 0 for
+        relu, so that it does not decide; its eigenvalues are NaN, and `stable` is False. With dt, stability is that of the
+        Euler map. Raises ValueError for arguments that do not fit.
         """
         return _fixed_points.fixed_points(self, state, input, starts, extent)
 
@@ -166,6 +171,8 @@ class RNN(eqx.Module):
         """For each pair of `layout.pairs`, whether activity and output depend on that overlap.
 
         Derived, not listed: the derivative of the reduced dynamics with respect to each overlap at a generic overlap matrix.
+        It is the split of the Gaussian closure. A finite network reads more than overlaps: in one of relu units mm, mu and uu,
+        invisible in the closure, do matter (docs/activity.md).
         """
         return _visible(self, layout)
 
@@ -217,7 +224,8 @@ def _visible(rnn: RNN, layout: Layout) -> tuple[bool, ...]:
     vectors, latents = random.standard_normal((2 * size, size)) / np.sqrt(2 * size), random.standard_normal((2 * split, split))
 
     def respond(gram: Float[AnyArray, "D D"]) -> Float[AnyArray, "points read"]:
-        return rnn.projection(Overlaps(gram, *layout))(jnp.asarray(latents))
+        # A rough gain tells what it depends on, and networks of every phi, which may have no other, ask for this split.
+        return projection(rough(transfer_of(rnn.phi)), Overlaps(gram, *layout))(jnp.asarray(latents))
 
     gram = vectors.T @ vectors
     with jax.enable_x64(True):

@@ -12,12 +12,17 @@ import numpy as np
 from overlaps._checks import argument_error
 from overlaps._precision import in_float64
 
-NODES = 48  # Gauss-Legendre nodes on each half of the Gaussian
 REACH = 8.3  # standard deviations, beyond which the Gaussian weighs less than rounding
-SMALL_VARIANCE = 1e-8  # below it the slope of a gain is taken from phi''' in place of a difference of phi''
+STRETCH = 6.0  # how densely nodes crowd at 0
+NODES = (64, 128, 256, 512, 1024)  # on each half of the Gaussian: the first that suffices
+SCALES = np.geomspace(0.1, 30.0, 16)  # standard deviations at which they have to
 LARGEST_QUADRATURE_ERROR = 1e-6
+SMALL_VARIANCE = 1e-8  # below it the slope of a gain is taken from phi''' in place of a difference of phi''
 ROUGH_NODES, ROUGH_ERROR = 1000, 0.02  # to tell a gain from a mistake, whatever kinks phi has
-PROBE = np.linspace(-5.0, 5.0, 11)
+PROBE = np.append(np.linspace(-5.0, 5.0, 11), 0.5)
+SIGNS = np.random.default_rng(0).uniform(
+    0.0, 8.0, 500
+)  # where phi(-x) is compared with -phi(x): no grid, for the sake of sines
 
 Function = Callable[[Any], Any]
 
@@ -28,7 +33,7 @@ class Transfer:
 
     `function`: phi, applied to every entry of an array, made of jax.numpy. `gain`: g(Delta) = E[phi'(sqrt(Delta) xi)] for xi of
     the standard normal distribution, an array of variances to an array of averages; None for quadrature, which needs phi to be
-    smooth except at 0. Raises ValueError, when an RNN is made of it, for a function of another kind.
+    continuous, and smooth except at 0. Raises ValueError, when an RNN is made of it, for a function of another kind.
     """
 
     function: Function
@@ -44,10 +49,21 @@ KNOWN = {
     "softplus": Transfer(jax.nn.softplus, lambda variance: jnp.full_like(variance, 0.5)),
 }
 
+KINDS = f"be one of {', '.join(repr(name) for name in KNOWN)}, a function, or a Transfer"
+
+
+def transfer_of(phi: Any) -> Transfer:
+    """The transfer function that a user means by `phi`, with a gain; raises ValueError for one that is of no use."""
+    try:
+        hash(phi)
+    except TypeError:
+        came = f"{type(phi).__name__} came, which cannot be hashed"
+        raise argument_error("phi", KINDS, came, "Wrap a callable object in a function: def phi(x): return thing(x).") from None
+    return _transfer_of(phi)
+
 
 @functools.lru_cache
-def transfer_of(phi: str | Function | Transfer) -> Transfer:
-    """The transfer function that a user means by `phi`, with a gain; raises ValueError for one that is of no use."""
+def _transfer_of(phi: Any) -> Transfer:
     if isinstance(phi, str) and phi in KNOWN:
         known = KNOWN[phi]
     elif isinstance(phi, Transfer) or (callable(phi) and not isinstance(phi, str)):
@@ -56,8 +72,7 @@ def transfer_of(phi: str | Function | Transfer) -> Transfer:
         if known.gain is not None:
             _check_gain(known)
     else:
-        names = ", ".join(repr(name) for name in KNOWN)
-        raise argument_error("phi", f"be one of {names}, a function, or a Transfer", f"{phi!r} came")
+        raise argument_error("phi", KINDS, f"{phi!r} came")
     if known.gain is None:
         return Transfer(known.function, functools.partial(quadrature_gain, known.function, _is_odd(known.function)))
     return known
@@ -65,28 +80,61 @@ def transfer_of(phi: str | Function | Transfer) -> Transfer:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def quadrature_gain(function: Function, odd: bool, variance: Any) -> Any:
-    """g(Delta) by Gauss-Legendre quadrature over each half of the Gaussian, for an array of variances; `odd`: whether phi is.
+    """g(Delta) by quadrature over each half of the Gaussian, for an array of variances; `odd`: whether phi is.
 
-    Nodes crowd at 0, where phi' is steep if the variance is large, and phi may have a kink there. For tanh the error is below
-    1e-12 up to Delta = 10 and below 1e-7 up to 100 (docs/activity.md).
+    Gauss-Legendre nodes in y of x = REACH sinh(STRETCH y) / sinh(STRETCH) crowd at 0, where phi' is steep if the variance is
+    large, and phi may have a kink there (docs/activity.md).
     """
-    return _half_sum(_slope(function), odd, jnp.sqrt(jnp.maximum(variance, 0.0)))
+    nodes, _ = _resolution(function, odd)
+    return _half_sum(_slope(function), odd, jnp.sqrt(jnp.maximum(variance, 0.0)), nodes)
 
 
 @quadrature_gain.defjvp
 def _(function: Function, odd: bool, primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     # dg/dDelta = E[xi phi''(s xi)] / (2 s) with s = sqrt(Delta). For smooth phi it is E[phi'''(s xi)] / 2, which is safe at 0.
     (variance,), (tangent,) = primals, tangents
-    curvature = _slope(_slope(function))
+    nodes, _ = _resolution(function, odd)
     small = variance < SMALL_VARIANCE
     s = jnp.sqrt(jnp.where(small, 1.0, variance))
-    at_zero = _slope(curvature)(jnp.zeros_like(variance)) / 2
-    slope = jnp.where(small, at_zero, _half_sum(curvature, odd, s, first_moment=True) / (2 * s))
+    away = _half_sum(_slope(_slope(function)), odd, s, nodes, first_moment=True) / (2 * s)
+    slope = jnp.where(small, _slope_at_rest(function, variance), away)
     return quadrature_gain(function, odd, variance), tangent * slope
 
 
-def _half_sum(function: Function, odd: bool, s: Any, nodes: int = NODES, first_moment: bool = False) -> Any:
-    """E[f(s xi)], or E[xi f(s xi)], for a derivative f of phi that repeats itself at -x, up to sign, if phi is odd."""
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _slope_at_rest(function: Function, variance: Any) -> Any:
+    """dg/dDelta at Delta = 0, phi'''(0) / 2, whose own slope is that of phi'' by half."""
+    return _slope(_slope(_slope(function)))(jnp.zeros_like(variance)) / 2
+
+
+@_slope_at_rest.defjvp
+def _(function: Function, primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+    (variance,), (tangent,) = primals, tangents
+    return _slope_at_rest(function, variance), tangent * _slope_at_rest(_slope(_slope(function)), variance) / 2
+
+
+def rough(transfer: Transfer) -> Transfer:
+    """The same transfer function, where its gain is a quadrature with one that kinks and jumps leave good to a few percent.
+
+    By Stein's lemma it is E[xi phi(s xi)] / s, of which also the slope needs phi' alone; for positive variances.
+    """
+    if not _is_quadrature(transfer):
+        return transfer
+    function = transfer.function
+
+    def gain(variance: Any) -> Any:
+        s = jnp.sqrt(variance)
+        return _half_sum(function, False, s, NODES[0], first_moment=True) / s
+
+    return Transfer(function, gain)
+
+
+def _is_quadrature(transfer: Transfer) -> bool:
+    return isinstance(transfer.gain, functools.partial) and transfer.gain.func is quadrature_gain
+
+
+def _half_sum(function: Function, odd: bool, s: Any, nodes: int, first_moment: bool = False) -> Any:
+    """E[f(s xi)], or E[xi f(s xi)], for phi or a derivative f of it; if phi is odd what is averaged has to be even."""
     x, weights = _half_normal(nodes)
     x, weights = (array.reshape((1,) * s.ndim + (-1,)) for array in (x, weights * x if first_moment else weights))
     points = s[..., None] * x
@@ -102,58 +150,90 @@ def _slope(function: Function) -> Function:
 @functools.lru_cache
 def _half_normal(nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights of the standard normal distribution on its positive half."""
-    x, weights = np.polynomial.legendre.leggauss(nodes)
-    x = REACH * (x + 1) / 2
-    return x, REACH / 2 * weights * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+    y, weights = np.polynomial.legendre.leggauss(nodes)
+    y = STRETCH * (y + 1) / 2
+    x = REACH * np.sinh(y) / np.sinh(STRETCH)
+    spread = REACH * np.cosh(y) / np.sinh(STRETCH) * STRETCH / 2
+    return x, spread * weights * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
 
 
 @in_float64
 def _is_odd(function: Function) -> bool:
-    return bool(np.allclose(function(jnp.asarray(-PROBE)), -np.asarray(function(jnp.asarray(PROBE))), rtol=1e-12, atol=1e-12))
+    return bool(np.allclose(function(jnp.asarray(-SIGNS)), -np.asarray(function(jnp.asarray(SIGNS))), rtol=1e-12, atol=1e-12))
 
 
 @in_float64
 def _check(function: Function) -> None:
     """Raise ValueError unless phi maps arrays to arrays entry by entry, is finite, and can be differentiated by JAX."""
-    must = "map an array to an array of the same shape, entry by entry, and be made of jax.numpy"
-    probe = jnp.asarray(PROBE)
-    try:
-        values, slopes = jax.jvp(function, (probe,), (jnp.ones_like(probe),))
-    except Exception as error:  # whatever a user's function raises
-        raise argument_error("phi", must, f"differentiating it gave {type(error).__name__}: {error}") from error
-    if getattr(values, "shape", None) != PROBE.shape:
-        raise argument_error("phi", must, f"it made shape {getattr(values, 'shape', None)} of shape {PROBE.shape}")
-    bad = ~(np.isfinite(values) & np.isfinite(slopes))
+    must = "map a real array to a real array of the same shape, entry by entry, and be made of jax.numpy"
+    results = []
+    for shape in ((12,), (3, 4), (2, 3, 2)):
+        probe = jnp.asarray(PROBE.reshape(shape))
+        try:
+            values, slopes = jax.jvp(function, (probe,), (jnp.ones_like(probe),))
+        except Exception as error:  # whatever a user's function raises
+            raise argument_error("phi", must, f"differentiating it gave {type(error).__name__}: {error}") from error
+        if getattr(values, "shape", None) != shape:
+            raise argument_error("phi", must, f"it made shape {getattr(values, 'shape', None)} of shape {shape}")
+        if not jnp.issubdtype(values.dtype, jnp.floating):
+            raise argument_error("phi", must, f"it made numbers of type {values.dtype}")
+        results.append(np.asarray(values).ravel())
+    bad = ~(np.isfinite(results[0]) & np.isfinite(np.ravel(slopes)))
     if bad.any():
         raise argument_error("phi", "be finite and have a finite slope everywhere", f"at x = {PROBE[bad][0]:g} it has not")
-    if not np.allclose(function(probe[:4]), np.asarray(values)[:4], rtol=1e-12, atol=1e-12):
+    results.append(np.concatenate([function(jnp.asarray(part)) for part in np.split(PROBE, 3)]))
+    if not np.allclose(results[1:], results[0], rtol=1e-12, atol=1e-12):
         raise argument_error("phi", must, "an entry of its result depends on other entries")
 
 
 @in_float64
 def _check_gain(transfer: Transfer) -> None:
     """Raise ValueError unless the gain is, roughly, the Gaussian average of phi'."""
+    must = "be the average of phi'(sqrt(variance) xi) over normal xi"
     variance = jnp.asarray([0.1, 1.0, 3.0])
     expected = np.asarray(_half_sum(_slope(transfer.function), False, jnp.sqrt(variance), ROUGH_NODES))
-    found = np.asarray(transfer.gain(variance))  # pyright: ignore[reportOptionalCall]
+    try:
+        found = np.asarray(transfer.gain(variance))  # pyright: ignore[reportOptionalCall]
+    except Exception as error:  # whatever a user's function raises
+        raise argument_error("gain", must, f"it gave {type(error).__name__}: {error}") from error
     if found.shape != expected.shape or not np.allclose(found, expected, atol=ROUGH_ERROR):
         came = f"at variances {variance} it is {found}, while the average is about {expected.round(2)}"
-        raise argument_error("gain", "be the average of phi'(sqrt(variance) xi) over normal xi", came)
+        raise argument_error("gain", must, came)
 
 
 @functools.lru_cache
 @in_float64
+def _resolution(function: Function, odd: bool) -> tuple[int, float]:
+    """How many nodes a side the gain of phi needs, and the error that is left, as a part of the gain where that exceeds 1.
+
+    The error is the distance from twice as many nodes, and from E[xi phi(s xi)] / s, which counts jumps of phi that phi'
+    does not see.
+    """
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def remaining(scales: Any, nodes: int) -> Any:
+        gain = _half_sum(_slope(function), odd, scales, nodes)
+        finer = _half_sum(_slope(function), odd, scales, 2 * nodes)
+        other = _half_sum(function, odd, scales, 2 * nodes, first_moment=True) / scales
+        distance = jnp.maximum(jnp.abs(gain - finer), jnp.abs(gain - other))
+        return jnp.max(distance / jnp.maximum(jnp.abs(finer), 1.0))
+
+    for nodes in NODES:
+        error = float(remaining(SCALES, nodes))
+        if error < LARGEST_QUADRATURE_ERROR:
+            break
+    return nodes, error
+
+
 def require_gain(transfer: Transfer) -> None:
-    """Raise ValueError where quadrature of phi' is not to be trusted, as happens if phi has a kink away from 0."""
-    if not isinstance(transfer.gain, functools.partial) or transfer.gain.func is not quadrature_gain:
+    """Raise ValueError where quadrature of phi' is not to be trusted, as happens if phi has a kink away from 0, or jumps."""
+    if not _is_quadrature(transfer):
         return
-    slope, odd = _slope(transfer.function), transfer.gain.args[1]
-    scale = jnp.asarray([0.3, 1.0])
-    error = float(jnp.max(jnp.abs(_half_sum(slope, odd, scale) - _half_sum(slope, odd, scale, 2 * NODES))))
+    _, error = _resolution(*transfer.gain.args)  # pyright: ignore[reportFunctionMemberAccess, reportOptionalMemberAccess]
     if not error < LARGEST_QUADRATURE_ERROR:
         raise argument_error(
             "phi",
-            "be smooth away from 0 for overlaps",
+            "be continuous, and smooth away from 0, for overlaps",
             f"the quadrature of its gain has an error of about {error:.1g}",
             "Pass overlaps.Transfer(phi, gain) with its own Gaussian average of phi', or use a network.",
         )

@@ -15,18 +15,20 @@ FIXED_POINTS = {
     "saddle": {"markerfacecolor": "0.7"},
     "unstable": {"markerfacecolor": "w"},
     "marginal": {"markerfacecolor": "w", "fillstyle": "left"},
+    "nonsmooth": {"markerfacecolor": "w", "marker": "s"},
 }
 
 
 def plot_learning(dataset: xr.Dataset, ax: Any = None, **style: Any) -> Any:
-    """Loss over learning time, on a logarithmic scale; returns the Axes. `style` goes to matplotlib.
+    """Loss over learning time, on a logarithmic scale unless it gets negative; returns the Axes. `style` goes to matplotlib.
 
     Of a batch, one line per network; phases of a protocol are shaded and named.
     """
     ax = _axes(ax)
-    loss = dataset["loss"].where(dataset["loss"] > 0).transpose("time", ...)
-    ax.plot(_time(dataset), loss, **{"color": "k", **style})
-    ax.set(xlabel="learning time", ylabel=_label(dataset["loss"]), yscale="log")
+    loss = dataset["loss"].transpose("time", ...)
+    signed = bool((loss < 0).any())
+    ax.plot(_time(dataset), loss if signed else loss.where(loss > 0), **{"color": "k", **style})
+    ax.set(xlabel="learning time", ylabel=_label(loss), yscale="linear" if signed else "log")
     _shade_phases(dataset, ax)
     return ax
 
@@ -100,7 +102,7 @@ def plot_phase_portrait(portrait: xr.Dataset, trajectory: xr.DataArray | None = 
     """Flow, nullclines and fixed points of the latents, from `rnn.phase_portrait(state)`; returns the Axes.
 
     Rank 1: velocity over latent, with arrows along the axis. Rank 2: streamlines, and the lines where one velocity is zero.
-    Fixed points are filled where stable, open where not. `trajectory`: latents of one trial or more, from
+    Fixed points are filled where stable, open where not, squares where phi has a kink. `trajectory`: latents of trials, from
     `rnn.latents(state, inputs)`, drawn over it; at rank 1 as time course in the direction of the vertical axis.
     """
     ax = _axes(ax)
@@ -116,7 +118,20 @@ def plot_phase_portrait(portrait: xr.Dataset, trajectory: xr.DataArray | None = 
         points = portrait["position"].values[portrait["kind"].values == kind]
         if len(points):
             heights = points[:, 1] if len(names) == 2 else np.zeros(len(points))
-            ax.plot(points[:, 0], heights, "o", color="k", markersize=7, zorder=5, clip_on=False, label=kind, **style)
+            ax.plot(
+                points[:, 0],
+                heights,
+                **{
+                    "marker": "o",
+                    "linestyle": "none",
+                    "color": "k",
+                    "markersize": 7,
+                    "zorder": 5,
+                    "clip_on": False,
+                    "label": kind,
+                    **style,
+                },
+            )
     ax.legend(fontsize="small")
     return ax
 

@@ -1,5 +1,6 @@
 """Fixed points and phase portraits against known ones."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
@@ -26,6 +27,67 @@ def test_the_pitchfork_of_rank_one_is_where_the_theory_has_it():
     assert ov.RNN("erf").fixed_points(bistable(1.0)).sel(latent="u")["kind"].values.tolist() == ["marginal"]
 
 
+@pytest.mark.parametrize("uu", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("rank", [1, 2])
+def test_close_to_the_pitchfork_there_are_as_many_fixed_points_as_the_theory_has(uu, rank):
+    # Along u1 as at rank 1; along u2 with vu = 1/2 nothing rests but the origin.
+    variances = [1.0, *[uu] * rank, *[4 / uu] * rank, 1.0]
+    for vu in (0.99, 0.999999, 1.0, 1.000001, 1.0001):
+        net = ov.Overlaps(np.diag(variances), rank=rank).replace(vu=np.diag([vu, 0.5][:rank]))
+        found = ov.RNN("erf").fixed_points(net)
+        expected = [0.0]
+        if vu > 1:
+            pair = np.sqrt((vu**2 - 1) * 2 / np.pi / uu)
+            expected = [-pair, 0.0, pair]
+        assert found.sizes["fixed_point"] == len(expected)
+        np.testing.assert_allclose(found["position"][:, 0], expected, rtol=1e-6, atol=1e-12)
+        middle = found.isel(fixed_point=len(expected) // 2)
+        growth = middle["eigenvalue_real"].values.max()
+        np.testing.assert_allclose(growth, vu - 1, atol=1e-9)
+        assert middle["kind"] == (
+            "marginal" if abs(growth) < 1e-6 else "stable" if vu < 1 else ("unstable", "saddle")[rank - 1]
+        )
+
+
+def test_where_a_fold_joins_two_fixed_points_there_is_one_and_beyond_it_none():
+    # Held with x, k = g (x + 2 k); at the fold also the slope of the right hand side is 1.
+    net = ov.Overlaps(np.diag([1.0, 2.0, 9.0, 1.0])).replace(vm=1.0, vu=2.0)
+
+    def excess(k, x):
+        return (x + 2 * k) / np.sqrt(1 + np.pi / 2 * (x**2 + 2 * k**2)) - k
+
+    def both(place):
+        k, x = place
+        return [excess(k, x), (excess(k + 1e-5, x) - excess(k - 1e-5, x)) / 2e-5]
+
+    fold, held = scipy.optimize.fsolve(both, [-0.515, 0.305], xtol=1e-13)
+    counts = [ov.RNN("erf").fixed_points(net, held + shift).sizes["fixed_point"] for shift in (-1e-6, 0.0, 1e-6)]
+    assert counts == [3, 2, 1]
+    found = ov.RNN("erf").fixed_points(net, held)
+    assert found["position"].values.min() == pytest.approx(fold, abs=1e-4)
+
+
+@pytest.mark.parametrize(("strength", "grows"), [(6.0, True), (1.0, False)])
+def test_at_a_kink_the_jacobian_does_not_decide(strength, grows):
+    # Of two relu units one drives the latent for k > 0, with slope strength / 2, the other for k < 0.
+    network = ov.Network(np.ones((2, 1)), np.array([[1.0], [-1.0]]), np.array([[strength], [1.0]]), np.ones((2, 1)))
+    rnn = ov.RNN("relu", dt=0.1)
+    found = rnn.fixed_points(network)
+    (origin,) = np.flatnonzero(found["position"].values[:, 0] == 0)
+    origin = found.isel(fixed_point=origin)
+    assert origin["kind"] == "nonsmooth"
+    assert not origin["stable"]
+    assert np.all(np.isnan(origin["eigenvalue_real"]))
+    k = np.array([1e-3, -1e-3])
+    for _ in range(100):
+        k = k + 0.1 * (np.maximum(k, 0) * strength / 2 + np.maximum(-k, 0) / 2 - k)
+    assert (np.abs(k).max() > 1e-3) == grows
+    smooth = ov.RNN(ov.Transfer(jnp.tanh)).fixed_points(network)
+    assert "nonsmooth" not in smooth["kind"].values
+    line = ov.plots.plot_phase_portrait(rnn.phase_portrait(network, points=5, extent=1.0)).lines[-1]
+    assert (line.get_label(), line.get_marker()) == ("nonsmooth", "s")
+
+
 @pytest.mark.parametrize("phi", ["erf", "tanh", "relu"])
 @pytest.mark.parametrize("resolution", ["overlaps", "network"])
 def test_fixed_points_are_where_activity_comes_to_rest(phi, resolution):
@@ -34,8 +96,6 @@ def test_fixed_points_are_where_activity_comes_to_rest(phi, resolution):
     rnn = ov.RNN(phi, dt=0.1)
     found = rnn.fixed_points(state, 0.4)
     stable = found.isel(fixed_point=np.flatnonzero(found["stable"]))
-    if phi == "relu" and resolution == "network" and not stable.sizes["fixed_point"]:
-        pytest.skip("this network grows without bound")
     held = 0.4 * np.ones((3000, 1))
     end = rnn.latents(state, held).sel(latent=["u1", "u2"])[-1].values
     distance = np.linalg.norm(stable["position"].values - end, axis=1)
