@@ -115,7 +115,7 @@ class RNN(eqx.Module):
         require_gain(transfer)
         return transfer.gain(jnp.asarray(real_array("variance", variance)))  # pyright: ignore[reportOptionalCall]
 
-    def latents(self, state: State, inputs: Any, dt: float | None = None) -> xr.DataArray:
+    def latents(self, state: Any, inputs: Any, dt: Any = None) -> xr.DataArray:
         """The latent variables kappa = [k_m, k] of the activity h = m k_m + u k, after each input sample.
 
         `inputs`: (time, I), or (trials, time, I), array-like; (time,) for a single input. `dt`: the time between samples, for
@@ -124,11 +124,11 @@ class RNN(eqx.Module):
         """
         return self._simulate(state, inputs, dt)[0]
 
-    def output(self, state: State, inputs: Any, dt: float | None = None) -> xr.DataArray:
+    def output(self, state: Any, inputs: Any, dt: Any = None) -> xr.DataArray:
         """The output y after each input sample, a DataArray (trial, time, readout); arguments and errors as in `latents`."""
         return self._simulate(state, inputs, dt)[1]
 
-    def activity(self, network: Any, inputs: Any, dt: float | None = None) -> xr.DataArray:
+    def activity(self, network: Any, inputs: Any, dt: Any = None) -> xr.DataArray:
         """The activity h of all N units after each input sample, a DataArray (trial, time, neuron).
 
         Arguments and errors are as in `latents`; phi(h) is `rate(activity)`.
@@ -177,7 +177,7 @@ class RNN(eqx.Module):
         return _visible(self, layout)
 
     @in_float64
-    def _simulate(self, state: State, inputs: Any, dt: float | None) -> tuple[xr.DataArray, xr.DataArray]:
+    def _simulate(self, state: Any, inputs: Any, dt: Any) -> tuple[xr.DataArray, xr.DataArray]:
         require_single(state, inputs)
         count, rank, _ = state.layout
         array = real_array("inputs", inputs)
@@ -207,7 +207,7 @@ class RNN(eqx.Module):
             if dt is None:
                 raise argument_error("dt", "be given for continuous time", "None came", "It is the time between input samples.")
             return number("dt", dt, above=0.0)
-        if dt is not None and abs(dt - self.dt) > 1e-12 * self.dt:
+        if dt is not None and abs(number("dt", dt, above=0.0) - self.dt) > 1e-12 * self.dt:
             raise argument_error("dt", f"be the step {self.dt:g} of the rnn", f"{dt:g} came", "Make both the same.")
         return self.dt
 

@@ -105,8 +105,14 @@ def plot_phase_portrait(portrait: xr.Dataset, trajectory: xr.DataArray | None = 
     Fixed points are filled where stable, open where not, squares where phi has a kink. `trajectory`: latents of trials, from
     `rnn.latents(state, inputs)`, drawn over it; at rank 1 as time course in the direction of the vertical axis.
     """
-    ax = _axes(ax)
+    if "velocity" not in portrait:
+        came = "it has no velocity"
+        raise argument_error("portrait", "be a result of rnn.phase_portrait", came, "Fixed points alone have no flow to draw.")
     names = [str(name) for name in portrait["latent"].values]
+    if trajectory is not None and not set(names) <= set(map(str, trajectory["latent"].values)):
+        came = f"it has {', '.join(map(str, trajectory['latent'].values))}"
+        raise argument_error("trajectory", f"have the latents {', '.join(names)} of the portrait", came)
+    ax = _axes(ax)
     paths = (
         [] if trajectory is None else [one.sel(latent=names) for one in (trajectory if trajectory.ndim == 3 else [trajectory])]
     )
@@ -114,8 +120,10 @@ def plot_phase_portrait(portrait: xr.Dataset, trajectory: xr.DataArray | None = 
         _draw_line(portrait, names[0], paths, ax)
     else:
         _draw_plane(portrait, names, paths, ax)
+    extent = float(portrait[names[0]].max())
+    within = np.all(np.abs(portrait["position"].values) <= extent, axis=1)
     for kind, style in FIXED_POINTS.items():
-        points = portrait["position"].values[portrait["kind"].values == kind]
+        points = portrait["position"].values[(portrait["kind"].values == kind) & within]
         if len(points):
             heights = points[:, 1] if len(names) == 2 else np.zeros(len(points))
             ax.plot(
@@ -132,12 +140,19 @@ def plot_phase_portrait(portrait: xr.Dataset, trajectory: xr.DataArray | None = 
                     **style,
                 },
             )
-    ax.legend(fontsize="small")
+    ax.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False)  # above, covering nothing
     return ax
 
 
-def plot_trial(task: Trials, output: xr.DataArray | None = None, trial: int = 0, ax: Any = None) -> Any:
+def plot_trial(task: Any, output: xr.DataArray | None = None, trial: int = 0, ax: Any = None) -> Any:
     """Inputs, targets where they count, and outputs of one trial, from `rnn.output(state, task.inputs)`; returns the Axes."""
+    if not isinstance(task, Trials):
+        mend = "Draw fresh trials with task.sample(key)."
+        raise argument_error("task", "be a set of trials", f"{type(task).__name__} came", mend)
+    if task.batch:
+        raise argument_error("task", "be a single task", f"a batch of {task.batch[0]} came", "Plot them one by one.")
+    if not 0 <= trial < len(task.inputs):
+        raise argument_error("trial", f"be a whole number from 0 to {len(task.inputs) - 1}", f"{trial!r} came")
     ax = _axes(ax)
     for index, column in enumerate(task.inputs[trial].T):
         ax.plot(task.times, column, color="0.6", label="input" if index == 0 else None)

@@ -42,12 +42,12 @@ class Teacher(TrialGenerator):
 
 
 def teacher(
-    state: State,
-    rnn: RNN,
+    state: Any,
+    rnn: Any,
     key: Any = None,
     trials: int = 10,
     duration: float = 20.0,
-    dt: float | None = None,
+    dt: Any = None,
     pulse: float = 1.0,
     length: float = 0.5,
     noise: float = 0.1,
@@ -61,6 +61,8 @@ def teacher(
     multiples of dt, a pulse longer than the trial, and a teacher whose activity grows without bound.
     """
     require_single(state)
+    if not isinstance(rnn, RNN):
+        raise argument_error("rnn", "be an RNN", f"{type(rnn).__name__} came")
     dt = rnn.step(dt)
     duration, length = number("duration", duration, above=0.0), number("length", length, above=0.0)
     samples, pulse_samples = samples_of("duration", duration, dt), samples_of("length", length, dt)

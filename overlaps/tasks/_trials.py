@@ -74,11 +74,13 @@ class Trials(Task):
         return self.dt * np.arange(1, self.inputs.shape[-2] + 1)
 
     @in_float64
-    def loss(self, state: State, rnn: RNN) -> Float[AnyArray, ""]:
+    def loss(self, state: Any, rnn: Any) -> Float[AnyArray, ""]:
         """The loss of `state` on these trials; differentiable. Raises ValueError when sizes or steps do not match."""
         return _evaluate(self.objective(state, rnn), state)
 
-    def objective(self, state: State, rnn: RNN) -> "TrialLoss":
+    def objective(self, state: Any, rnn: Any) -> "TrialLoss":
+        if not isinstance(rnn, RNN):
+            raise argument_error("rnn", "be an RNN", f"{type(rnn).__name__} came")
         refuse_batch(state, self)
         inputs, _, outputs = state.layout
         for name, has, needs in (("inputs", inputs, self.inputs.shape[-1]), ("outputs", outputs, self.targets.shape[-1])):
@@ -148,9 +150,16 @@ class FreshTrials(Task):
     def random(self) -> bool:
         return True
 
+    def loss(self, state: Any, rnn: Any) -> Any:
+        """Raises ValueError: there is no loss before trials are drawn, as `sample` does."""
+        raise argument_error("task", "be fixed to have a loss", "it draws new trials", "Use task.sample(key).loss(...).")
+
     def sample(self, key: Any) -> Trials:
         """The set of trials that a key or an integer seed draws."""
-        return _draw(self.generator, random_key("key", key))
+        key = random_key("key", key)
+        if key.shape:
+            raise argument_error("key", "be a single key", f"a batch of {key.shape[0]} came", "Draw trials one by one.")
+        return _draw(self.generator, key)
 
     def objective(self, state: State, rnn: RNN) -> "FreshLoss":
         jax.eval_shape(lambda key: self.generator.trials(key).objective(state, rnn), jax.random.key(0))  # raises what it raises
