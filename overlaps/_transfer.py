@@ -218,6 +218,7 @@ def _resolution(function: Function, odd: bool) -> tuple[int, float]:
         distance = jnp.maximum(jnp.abs(gain - finer), jnp.abs(gain - other))
         return jnp.max(distance / jnp.maximum(jnp.abs(finer), 1.0))
 
+    nodes, error = NODES[0], np.inf
     for nodes in NODES:
         error = float(remaining(SCALES, nodes))
         if error < LARGEST_QUADRATURE_ERROR:
