@@ -24,6 +24,7 @@ types: $(STAMP)
 benchmark: $(STAMP)
 	$(BIN)/python benchmarks/linear_learning.py
 	$(BIN)/python benchmarks/nonlinear_learning.py
+	$(BIN)/python benchmarks/closure_bias.py
 
 clean:
 	rm -rf .venv

@@ -7,11 +7,16 @@ from overlaps import (
     tasks as tasks,
 )
 from overlaps._connectivity import (
+    MeanField as MeanField,
     Network as Network,
     Overlaps as Overlaps,
 )
 from overlaps._rnn import RNN as RNN
 from overlaps._transfer import Transfer as Transfer
+from overlaps._validate import (
+    learn_mean_field as learn_mean_field,
+    validate as validate,
+)
 from overlaps.learning import (
     DivergenceError as DivergenceError,
     GradientDescent as GradientDescent,

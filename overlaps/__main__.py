@@ -1,9 +1,11 @@
-"""`python -m overlaps`: train a network in theory and in full, and show that they agree."""
+"""`python -m overlaps`: train a network in theory and in full, and show where they agree, and where not."""
 
 import argparse
 import functools
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,15 +13,46 @@ import xarray as xr
 import overlaps as ov
 
 RATE, DT, HORIZON = 0.2, 0.05, 20.0
+CORRELATED = 0.7 * np.eye(4) + 0.3  # vectors of unit variance and correlations of 0.3
+PRESETS: dict[str, Callable[[], dict[str, Any]]] = {
+    "flip-flop": lambda: {
+        "net": ov.Overlaps(CORRELATED),
+        "task": ov.tasks.flip_flop(0, trials=4, duration=15.0, dt=0.2),
+        "rnn": ov.RNN("erf", dt=0.2),
+        "rule": ov.GradientDescent(learning_rate=0.1, steps=400),
+    },
+    "filter": lambda: {
+        "net": ov.Overlaps(CORRELATED),
+        "task": ov.tasks.exponential_filter(RATE, horizon=10.0),
+        "rnn": ov.RNN(dt=0.1),
+        "rule": ov.GradientDescent(learning_rate=5e-3, steps=1000),
+    },
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse the command line, run the job, print a table, write a netCDF file and a figure."""
+    """Parse the command line and run the main job, or `validate`."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["validate"]:
+        return _run(_validation_parser(), arguments[1:], check)
+    return _run(_parser(), arguments, demonstrate)
+
+
+def _run(parser: argparse.ArgumentParser, arguments: list[str], job: Callable[..., None]) -> None:
+    options = parser.parse_args(arguments)
+    try:
+        job(**vars(options))
+    except (ValueError, OSError, ov.DivergenceError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m overlaps",
         description="Teach a linear low-rank network to be a leaky integrator (exponential filter of rate 0.2), once in closed "
         "form from its overlaps and once with all its neurons, and compare the two. Writes a netCDF file with both learning "
         "curves and a figure.",
+        epilog="Another job: python -m overlaps validate --help",
     )
     parser.add_argument("--rank", type=int, default=1, help="rank of the recurrent weights (default: 1)")
     parser.add_argument("--neurons", type=int, default=500, help="neurons in the full network (default: 500)")
@@ -27,11 +60,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=2000, help="gradient steps (default: 2000)")
     parser.add_argument("--learning-rate", type=float, default=5e-3, help="learning time per step (default: 0.005)")
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the results (default: results)")
-    options = parser.parse_args(arguments)
-    try:
-        demonstrate(**vars(options))
-    except (ValueError, OSError, ov.DivergenceError) as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
+    return parser
+
+
+def _validation_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m overlaps validate",
+        description="Train overlaps, their infinite limit and networks of several sizes, and tell the error of finite size "
+        "from that of the Gaussian closure. Writes a netCDF file and a figure.",
+    )
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="flip-flop", help="what is learned (default: flip-flop)")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 400, 1600], help="neurons (default: 100 400 1600)")
+    parser.add_argument("--seeds", type=int, default=8, help="networks of each size (default: 8)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the networks (default: 0)")
+    parser.add_argument(
+        "--exact", action="store_true", help="give networks the initial overlaps exactly, not as Gaussian draws"
+    )
+    parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the results (default: results)")
+    return parser
+
+
+def check(preset: str, sizes: list[int], seeds: int, seed: int, exact: bool, output: Path) -> None:
+    """Validate a preset; print the verdict, save and plot."""
+    output.mkdir(parents=True, exist_ok=True)
+    print(f"Validating {preset}: {seeds} networks each of {', '.join(map(str, sizes))} neurons.")
+    dataset = ov.validate(**PRESETS[preset](), sizes=sizes, seeds=seeds, key=seed, exact=exact, progress=True)
+    print(dataset.attrs["verdict"])
+    data, picture = output / "validation.nc", output / "validation.png"
+    dataset.to_netcdf(data)
+    ov.plots.plot_validation(dataset).savefig(picture, dpi=150)
+    print(f"Written: {data}, {picture}")
 
 
 def demonstrate(rank: int, neurons: int, seed: int, steps: int, learning_rate: float, output: Path) -> None:

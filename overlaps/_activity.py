@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from overlaps._checks import argument_error, is_traced
-from overlaps._connectivity import Network, State
+from overlaps._connectivity import Neurons, State
 from overlaps._transfer import Transfer
 from overlaps._typing import AnyArray
 
@@ -30,7 +30,7 @@ Projection = Callable[[Latents], Float[AnyArray, "points read"]]
 def require_single(state: Any, *others: Any) -> None:
     """Raise ValueError unless `state` is one network, and nothing is traced."""
     if not isinstance(state, State):
-        raise argument_error("state", "be an Overlaps or a Network", f"{type(state).__name__} came")
+        raise argument_error("state", "be an Overlaps, MeanField or Network", f"{type(state).__name__} came")
     if is_traced(state, others):
         raise argument_error("state", "be concrete", "something is traced", "Use `projection` inside of jit, vmap and grad.")
     if state.factor.ndim != 2:
@@ -44,11 +44,11 @@ def projection(transfer: Transfer, state: State) -> Projection:
     """
     inputs, rank, _ = state.layout
     split = inputs + rank
-    if isinstance(state, Network):
-        drivers, readers = state.vectors[:, :split].T, state.vectors[:, split:]
+    if isinstance(state, Neurons):
+        drivers, readers = state.vectors[:, :split].T, state.weights[:, None] * state.vectors[:, split:]
 
         def project(latents: Latents) -> Float[AnyArray, "points read"]:
-            return transfer.function(latents @ drivers) @ readers / state.n
+            return transfer.function(latents @ drivers) @ readers
 
         return _recomputed(project)
     gram = state.overlaps().gram

@@ -1,7 +1,6 @@
-"""Connectivity at two resolutions: the overlap matrix, and the vectors of a network of N neurons."""
+"""Connectivity at three resolutions: the overlap matrix, nodes of the infinite network, and the vectors of N neurons."""
 
-import abc
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,40 +12,9 @@ from overlaps._checks import argument_error, count, is_traced, number, numpy_for
 from overlaps._gram import MEND, checked_gram, smallest_eigenvalue, square_root
 from overlaps._layout import Layout
 from overlaps._precision import in_float64, random_key
+from overlaps._quadrature import gaussian_nodes
+from overlaps._state import Model, State
 from overlaps._typing import AnyArray
-
-
-@runtime_checkable
-class Model(Protocol):
-    """What decides which overlaps are visible: an `RNN`."""
-
-    def visible(self, layout: Layout) -> tuple[bool, ...]: ...
-
-
-class State(eqx.Module):
-    """Connectivity that can be trained: anything with a factor F whose overlap matrix is G = F^T F.
-
-    The loss gradient with respect to the rows of F is what every learning rule acts on, so that one implementation of
-    a rule serves all resolutions (docs/theory.md, "The minimal network").
-    """
-
-    @property
-    @abc.abstractmethod
-    def layout(self) -> Layout:
-        """Order and names of the connectivity vectors."""
-
-    @property
-    @abc.abstractmethod
-    def factor(self) -> Float[AnyArray, "*batch rows D"]:
-        """A matrix F with F^T F = G, one row per neuron."""
-
-    @abc.abstractmethod
-    def with_factor(self, factor: Float[AnyArray, "*batch rows D"]) -> "State":
-        """The state that has this factor."""
-
-    @abc.abstractmethod
-    def overlaps(self) -> "Overlaps":
-        """The overlap matrix of this state."""
 
 
 class Overlaps(State):
@@ -76,7 +44,7 @@ class Overlaps(State):
     @classmethod
     def from_vectors(cls, m: Any, u: Any, v: Any, z: Any) -> "Overlaps":
         """The overlaps of given vectors: m (N, I), u and v (N, R), z (N, O), or 1-D arrays for a single vector."""
-        return Network(m, u, v, z).overlaps()
+        return Network(m, u, v, z).overlaps()  # pyright: ignore[reportCallIssue]
 
     @classmethod
     @in_float64
@@ -195,6 +163,21 @@ class Overlaps(State):
             rows = np.sqrt(n) * basis * xp.sign(xp.diagonal(triangle))[None, :]
         return Network(*self.layout.split(rows @ self.factor))
 
+    @in_float64
+    def mean_field(self, nodes: int | None = None, key: Any = 0) -> "MeanField":
+        """The limit of infinitely many neurons, drawn from the Gaussian of zero mean with this overlap matrix as covariance.
+
+        `nodes`: about how many at most; None for 6^4 in up to four vectors, and 5,000 else. A tensor product of Gauss-Hermite
+        rules, if that leaves three nodes per vector, converges spectrally, the slower the larger the activity; else scrambled
+        Sobol points with their mirror images, for which `key` matters, converge roughly as 1 / nodes. Either has these overlaps
+        exactly. `learn_mean_field` finds the number that a task needs. Raises ValueError for fewer than one node.
+        """
+        nodes = None if nodes is None else count("nodes", nodes)
+        positions, weights = gaussian_nodes(self.layout.size, nodes, random_key("key", key))
+        vectors = positions @ self.factor
+        weights = numpy_for(vectors).broadcast_to(weights, vectors.shape[:-1])
+        return MeanField(*self.layout.split(vectors), weights=weights)
+
     def __repr__(self) -> str:
         sizes = f"inputs={self.inputs}, rank={self.rank}, outputs={self.outputs}"
         if is_traced(self.gram) or self.gram.ndim != 2:
@@ -209,17 +192,14 @@ class Overlaps(State):
         return "\n".join([f"Overlaps({sizes})", head, *rows])
 
 
-class Network(State):
-    """A rank-R network of N neurons: tau dh/dt = -h + W phi(h) + m x, W = u v^T / N, y = z^T phi(h) / N.
-
-    m: (N, I) input vectors; u, v: (N, R) recurrent vectors; z: (N, O) readout vectors, array-like; 1-D arrays stand for a
-    single vector. Entries are O(1). float32 arrays stay float32. Raises ValueError when the shapes do not fit.
-    """
+class Neurons(State):
+    """Connectivity by its vectors m, u, v, z: one row per neuron, each with a weight in averages over neurons."""
 
     m: Float[AnyArray, "*batch N I"]
     u: Float[AnyArray, "*batch N R"]
     v: Float[AnyArray, "*batch N R"]
     z: Float[AnyArray, "*batch N O"]
+    weights: eqx.AbstractVar[Float[AnyArray, "*batch N"]]  # of rows in averages over neurons, with the sum 1
 
     def __init__(self, m: Any, u: Any, v: Any, z: Any):
         self.m, self.u, self.v, self.z = (_columns(name, x) for name, x in zip("muvz", (m, u, v, z), strict=True))
@@ -231,7 +211,7 @@ class Network(State):
 
     @property
     def n(self) -> int:
-        """N, the number of neurons."""
+        """The number of rows: of neurons, or of quadrature nodes."""
         return self.m.shape[-2]
 
     @property
@@ -245,28 +225,68 @@ class Network(State):
         return numpy_for(blocks).concatenate(blocks, axis=-1)
 
     @property
-    def W(self) -> Float[AnyArray, "*batch N N"]:
-        """The recurrent weights u v^T / N."""
-        return self.u @ self.v.swapaxes(-1, -2) / self.n
-
-    @property
     def factor(self) -> Float[AnyArray, "*batch N D"]:
-        """P / sqrt(N)."""
-        return self.vectors / np.sqrt(self.n).astype(self.m.dtype)
+        """P / sqrt(N), or each row times the square root of its weight."""
+        return self.vectors * self._roots
 
-    def with_factor(self, factor: Float[AnyArray, "*batch rows D"]) -> "Network":
-        blocks = self.layout.split(np.sqrt(self.n).astype(self.m.dtype) * factor)
-        return eqx.tree_at(lambda net: (net.m, net.u, net.v, net.z), self, blocks)
+    def with_factor(self, factor: Float[AnyArray, "*batch rows D"]) -> "Neurons":
+        return eqx.tree_at(lambda net: (net.m, net.u, net.v, net.z), self, self.layout.split(factor / self._roots))
 
     def overlaps(self) -> "Overlaps":
-        """The overlap matrix P^T P / N, computed in float64."""
-        vectors = self.vectors if is_traced(self.vectors) else np.asarray(self.vectors, float)
-        return Overlaps(vectors.swapaxes(-1, -2) @ vectors / self.n, *self.layout)
+        """The overlap matrix P^T P / N, or its weighted average, computed in float64."""
+        xp = numpy_for(self)
+        vectors, weights = (array if is_traced(array) else np.asarray(array, float) for array in (self.vectors, self.weights))
+        return Overlaps(xp.swapaxes(vectors, -1, -2) @ (weights[..., None] * vectors), *self.layout)
+
+    @property
+    def _roots(self) -> Float[AnyArray, "*batch N 1"]:
+        return numpy_for(self.weights).sqrt(self.weights)[..., None]
 
     def __repr__(self) -> str:
         inputs, rank, outputs = self.layout
         batch = f", batch of {self.m.shape[:-2]}" if self.m.ndim != 2 else ""
-        return f"Network(n={self.n}, inputs={inputs}, rank={rank}, outputs={outputs}, {self.m.dtype}{batch})"
+        return f"{type(self).__name__}(n={self.n}, inputs={inputs}, rank={rank}, outputs={outputs}, {self.m.dtype}{batch})"
+
+
+class Network(Neurons):
+    """A rank-R network of N neurons: tau dh/dt = -h + W phi(h) + m x, W = u v^T / N, y = z^T phi(h) / N.
+
+    m: (N, I) input vectors; u, v: (N, R) recurrent vectors; z: (N, O) readout vectors, array-like; 1-D arrays stand for a
+    single vector. Entries are O(1). float32 arrays stay float32. Raises ValueError when the shapes do not fit.
+    """
+
+    @property
+    def weights(self) -> Float[AnyArray, "*batch N"]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return np.full(self.m.shape[:-1], 1 / self.n, self.m.dtype)
+
+    @property
+    def W(self) -> Float[AnyArray, "*batch N N"]:
+        """The recurrent weights u v^T / N."""
+        return self.u @ self.v.swapaxes(-1, -2) / self.n
+
+
+class MeanField(Neurons):
+    """The limit of infinitely many neurons: nodes of a quadrature over their initial distribution, which learn as neurons do.
+
+    Neurons are independent draws of theta = (m, u, v, z), and all of them see the same latents. Averages over neurons become
+    sums over nodes theta_j with weights w_j, and node j follows d theta_j/ds = -(1 / w_j) dL / d theta_j (docs/large_n.md).
+    Made by `Overlaps.mean_field`, or from nodes of one's own, for initial distributions that are not Gaussian.
+
+    m, u, v, z: nodes as in `Network`; `weights`: (nodes,), positive, with the sum 1. Raises ValueError if they are not.
+    """
+
+    weights: Float[AnyArray, "*batch N"]
+
+    def __init__(self, m: Any, u: Any, v: Any, z: Any, weights: Any):
+        super().__init__(m, u, v, z)
+        self.weights = real_array("weights", weights)
+        if self.weights.shape != self.m.shape[:-1]:
+            raise argument_error(
+                "weights", f"have shape {self.m.shape[:-1]}, one per node", f"its shape is {self.weights.shape}"
+            )
+        if not is_traced(self.weights) and (np.any(self.weights <= 0) or not np.allclose(self.weights.sum(-1), 1, atol=1e-6)):
+            came = f"the smallest is {np.min(self.weights):.3g} and their sum is {np.max(self.weights.sum(-1)):.6g}"
+            raise argument_error("weights", "be positive, with the sum 1", came)
 
 
 def _normal(key: Any, rows: int, columns: int) -> Any:

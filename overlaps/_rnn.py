@@ -13,7 +13,7 @@ from jaxtyping import Float
 from overlaps import _fixed_points
 from overlaps._activity import Projection, projection, require_single, rollout
 from overlaps._checks import argument_error, number, numpy_for, real_array
-from overlaps._connectivity import Network, Overlaps, State
+from overlaps._connectivity import Network, Neurons, Overlaps, State
 from overlaps._layout import Layout
 from overlaps._precision import in_float64
 from overlaps._transfer import Function, Transfer, require_gain, rough, transfer_of
@@ -95,7 +95,7 @@ class RNN(eqx.Module):
         to quadrature.
         """
         transfer = transfer_of(self.phi)
-        if not isinstance(state, Network):
+        if not isinstance(state, Neurons):
             require_gain(transfer)
         return projection(transfer, state)
 

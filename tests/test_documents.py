@@ -46,6 +46,14 @@ def test_examples_run(example, tmp_path, monkeypatch):
     assert list(tmp_path.glob("*.png"))
 
 
+def test_the_validation_example_runs(tmp_path, monkeypatch, capsys):
+    small = ["--sizes", "20", "40", "--seeds", "2", "--steps", "10", "--neurons", "50"]
+    monkeypatch.setattr("sys.argv", ["validate_flipflop.py", "--output", str(tmp_path), *small])
+    runpy.run_path(str(ROOT / "examples/validate_flipflop.py"), run_name="__main__")
+    assert "Networks approach the infinite limit" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("*.png"))) == 2
+
+
 def test_main_job(tmp_path, capsys):
     main(["--rank", "2", "--neurons", "30", "--steps", "100", "--seed", "3", "--output", str(tmp_path)])
     printed = capsys.readouterr().out

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 import overlaps as ov
 from tests.systems import nonlinear, published
@@ -34,15 +35,21 @@ def test_learning_of_networks_against_backpropagation_through_all_units(phi, ran
     np.testing.assert_allclose(dataset["final_vectors"], np.concatenate(final, axis=1), atol=1e-10)
 
 
+def tanh_gain(variance):
+    """The gain of tanh by the trapezoidal rule, which a Gaussian makes exact to rounding at this spacing."""
+    x = np.linspace(-9, 9, 2001)
+    return np.sum(np.exp(-(x**2) / 2) / np.cosh(np.sqrt(variance) * x) ** 2) * (x[1] - x[0]) / np.sqrt(2 * np.pi)
+
+
 @pytest.mark.parametrize("rank", [1, 2])
-@pytest.mark.parametrize("phi", ["erf", "relu"])
-def test_learning_of_overlaps_against_an_independent_closure(phi, rank):
+@pytest.mark.parametrize(("phi", "gain"), [("erf", GAINS["erf"]), ("tanh", tanh_gain), ("relu", GAINS["relu"])])
+def test_learning_of_overlaps_against_an_independent_closure(phi, gain, rank):
     network, task = trials_problem(rank, 2, 2)
     net = network.overlaps()
     dataset = ov.learn(net, task, ov.RNN(phi, TAU, DT), ov.GradientDescent(0.05, 5), saves=6)
     gram = net.gram.copy()
     for _ in range(5):
-        gradient = nonlinear.closure_gradient(gram, net.layout, GAINS[phi], task.inputs, task.targets, task.mask, DT, TAU)
+        gradient = nonlinear.closure_gradient(gram, net.layout, gain, task.inputs, task.targets, task.mask, DT, TAU)
         S = np.zeros_like(gram)
         for (row, column), slope in gradient.items():
             S[row, column] = S[column, row] = slope * (2 if row == column else 1)
@@ -244,6 +251,13 @@ def test_long_trials_are_cut_up_without_changing_anything():
     step[3, 0] = step[0, 3] = 1e-5
     difference = (task.loss(ov.Overlaps(net.gram + step), rnn) - task.loss(ov.Overlaps(net.gram - step), rnn)) / 2e-5
     np.testing.assert_allclose(slope[3, 0] + slope[0, 3], difference, rtol=1e-6)
+    network = net.sample(8, 0)
+    _, gradients = nonlinear.network_gradients(
+        (network.m, network.u, network.v, network.z), PHI["erf"], SLOPES["erf"], x, task.targets, task.mask, 0.1, 1.0
+    )
+    found = jax.grad(lambda state: task.loss(state, rnn))(jax.tree.map(jnp.asarray, network))
+    for one, expected in zip((found.m, found.u, found.v, found.z), gradients, strict=True):
+        np.testing.assert_allclose(one, expected, atol=1e-12)
 
 
 @pytest.mark.slow
@@ -274,7 +288,7 @@ def test_runs_on_trials_can_be_run_again_from_their_file(tmp_path):
     for name, (task, rnn) in runs.items():
         dataset = ov.learn(net, task, rnn, ov.GradientDescent(0.01, 3), saves=4, key=0)
         dataset.to_netcdf(tmp_path / "run.nc")
-        with ov.plots.xr.open_dataset(tmp_path / "run.nc") as stored:
+        with xr.open_dataset(tmp_path / "run.nc") as stored:
             again = ov.rerun(stored.load())
         np.testing.assert_array_equal(again["sigma"], dataset["sigma"], err_msg=name)
 

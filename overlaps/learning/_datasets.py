@@ -12,10 +12,11 @@ import numpy as np
 import xarray as xr
 
 from overlaps._checks import argument_error
-from overlaps._connectivity import Network, Overlaps, State
+from overlaps._connectivity import MeanField, Network, Neurons, Overlaps, State
 from overlaps._layout import Layout
 from overlaps._rnn import RNN
 from overlaps.learning._describe import describe, restore
+from overlaps.learning._observables import DIMENSIONS, MEANINGS
 from overlaps.learning._phase import Run
 from overlaps.learning._record import Ending, Record
 
@@ -31,22 +32,23 @@ class Trajectory:
 
     @functools.cached_property
     def rows(self) -> dict[str, np.ndarray]:
-        """The fields of the records at the points that were asked for, and the last one; on axis -1, of "gram" on axis -3."""
+        """What was recorded at the points that were asked for, and the last one: its time, its step for descent, and values."""
         asked = np.concatenate([record.asked for record in self.records])
         kept = np.isin(asked, self.run.saved)
         kept[-1:] = True
         rows = {}
-        for name in ("time", "gram", "loss", "gradient_norm", *(["step"] if self.records[0].step is not None else [])):
-            axis = -3 if name == "gram" else -1
-            values = np.concatenate([getattr(record, name) for record in self.records], axis)
-            rows[name] = np.compress(kept, values, axis)
+        for name in ("time", *(["step"] if self.records[0].step is not None else [])):
+            rows[name] = np.compress(kept, np.concatenate([getattr(record, name) for record in self.records], -1), -1)
+        axis = self.records[0].loss.ndim - 1
+        for name in self.records[0].values:
+            rows[name] = np.compress(kept, np.concatenate([record.values[name] for record in self.records], axis), axis)
         return rows
 
     def reached(self) -> dict[str, Any]:
         """Where the phase ended, from its own start; None for networks that diverged."""
         lost = ~np.isfinite(self.rows["loss"][..., -1])
         ends: dict[str, Any] = {}
-        for name in self.rows.keys() - {"gram"}:
+        for name in self.rows.keys() & {"time", "step", "loss", "gradient_norm"}:
             values = np.broadcast_to(self.rows[name][..., -1], lost.shape).astype(object)
             values[lost] = None
             ends[name] = values.tolist()
@@ -60,20 +62,18 @@ def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: R
     """
     layout = start.layout
     pairs = layout.pairs
-    gram = np.concatenate([one.rows["gram"] for one in done], -3)
-    loss, gradient_norm = (np.concatenate([one.rows[name] for one in done], -1) for name in ("loss", "gradient_norm"))
-    lead = ("batch",) * (loss.ndim - 1)
+    lead = ("batch",) * (done[0].rows["loss"].ndim - 1)
     phases = [one.run.phase for one in done]
-    sigma = gram[..., [pair.row for pair in pairs], [pair.column for pair in pairs]]
+    values = {name: np.concatenate([one.rows[name] for one in done], len(lead)) for name in done[0].records[0].values}
+    sigma = values["gram"][..., [pair.row for pair in pairs], [pair.column for pair in pairs]]
+    units = phases[0].task.loss_units
     variables = {
         "sigma": ((*lead, "time", "overlap"), sigma, _said("overlap a.b / N")),
-        "loss": ((*lead, "time"), loss, _said("loss", phases[0].task.loss_units)),
-        "gradient_norm": (
-            (*lead, "time"),
-            gradient_norm,
-            _said("norm of the loss gradient dL/dF", phases[0].task.loss_units),
-        ),
+        "loss": ((*lead, "time"), values["loss"], _said("loss", units)),
+        "gradient_norm": ((*lead, "time"), values["gradient_norm"], _said("norm of the loss gradient dL/dF", units)),
     }
+    for name in values.keys() & DIMENSIONS.keys():
+        variables[name] = ((*lead, "time", *DIMENSIONS[name]), values[name], _said(MEANINGS[name]))
     coordinates = {
         "overlap": ("overlap", [pair.label for pair in pairs], _said("overlap")),
         "left": ("overlap", [pair.left for pair in pairs], _said("first vector")),
@@ -82,11 +82,14 @@ def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: R
         **_times(done),
     }
     if lead:
-        coordinates["batch"] = ("batch", np.arange(len(loss)), _said("network of the batch"))
-    if isinstance(start, Network):
+        coordinates["batch"] = ("batch", np.arange(len(sigma)), _said("network of the batch"))
+    if isinstance(start, Neurons):
         coordinates["vector"] = ("vector", list(layout.labels), _said("connectivity vector"))
+        if isinstance(start, MeanField):
+            dims = (*lead[: start.m.ndim - 2], "neuron")
+            variables["weights"] = (dims, np.asarray(start.weights), _said("weight of a node among all neurons"))
         for name, state in (("initial", start), ("final", end)):
-            if isinstance(state, Network):
+            if isinstance(state, Neurons):
                 dims = (*lead[: state.m.ndim - 2], "neuron", "vector")
                 variables[f"{name}_vectors"] = (dims, np.asarray(state.vectors), _said(f"{name} connectivity vectors"))
     dataset = xr.Dataset(variables, coordinates)
@@ -95,7 +98,7 @@ def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: R
         dataset.attrs[f"solver_{name}"] = sum(record.statistics.get(name, 0) for record in records)
     single = not phases[0].name
     described = {
-        "state": {"type": "Network", "n": start.n, **layout._asdict()} if isinstance(start, Network) else start,
+        "state": {"type": type(start).__name__, "n": start.n, **layout._asdict()} if isinstance(start, Neurons) else start,
         "rnn": rnn,
         "task": phases[0].task if single else phases,
         "rule": phases[0].rule if single else None,
@@ -123,8 +126,8 @@ def final_state(dataset: xr.Dataset) -> State:
     if lost.size or "failed" in description(dataset, "endings"):
         mend = "Its last saved overlaps are in `sigma`."
         raise argument_error("dataset", "come from a run that reached its end", "this one diverged", mend)
-    if start["type"] == "Network":
-        return Network(*layout.split(dataset["final_vectors"].values))
+    if start["type"] != "Overlaps":
+        return _neurons(dataset, "final_vectors")
     return Overlaps(grams(dataset)[..., -1, :, :], *layout)
 
 
@@ -134,11 +137,17 @@ def initial_state(dataset: xr.Dataset) -> State:
     Raises ValueError for a Dataset that does not come from `learn`.
     """
     start = description(dataset, "state")
-    if start["type"] == "Network":
-        layout = layout_of(dataset)
-        return Network(*layout.split(dataset["initial_vectors"].values))
+    if start["type"] != "Overlaps":
+        return _neurons(dataset, "initial_vectors")
     state = restore(start)
     return select(dataset, state) if state.gram.ndim > 2 else state
+
+
+def _neurons(dataset: xr.Dataset, name: str) -> State:
+    blocks = layout_of(dataset).split(dataset[name].values)
+    if "weights" in dataset:
+        return MeanField(*blocks, weights=np.broadcast_to(dataset["weights"].values, blocks[0].shape[:-1]))
+    return Network(*blocks)  # pyright: ignore[reportCallIssue]
 
 
 def select(dataset: xr.Dataset, batched: Any) -> Any:

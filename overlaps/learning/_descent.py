@@ -66,14 +66,15 @@ def descend(
     first, last, known, watched = None, -1, lost, bool(np.any(stops > -np.inf))
     for targets in chunks:
         carry, saved = _advance(fixed, rule.optimizer, carry, targets, bool(shape))
-        steps, grams, losses, gradient_norms = (np.array(values) for values in saved)
+        saved = jax.tree.map(np.array, saved)
+        steps, losses = saved.pop("step"), saved["loss"]
         loss, limit, step = np.asarray(carry.loss), np.asarray(carry.limit), np.asarray(carry.step) - 1
         first = losses[..., 0] if first is None else first
         bad = ~(losses < limit[..., None])
         kept = np.diff(targets, prepend=last) > 0
         if shape:
             asked, points = targets, np.where(bad, targets, steps) if watched else targets
-            for values in (losses, gradient_norms, grams):
+            for values in saved.values():
                 values[bad] = np.nan
         else:
             kept, asked, points = (np.diff(steps, prepend=last) > 0) & ~bad, steps, steps
@@ -84,9 +85,7 @@ def descend(
             asked=asked[kept],
             time=points[..., kept] * np.asarray(rule.learning_rate)[..., None],
             step=points[..., kept],
-            gram=grams[..., kept, :, :],
-            loss=losses[..., kept],
-            gradient_norm=gradient_norms[..., kept],
+            values={name: np.compress(kept, values, len(shape)) for name, values in saved.items()},
             position=float(np.max(step)),
             parameters=np.asarray(carry.seen),
             ending=endings(loss, np.asarray(carry.gradient_norm), failed, stops),
@@ -117,8 +116,8 @@ def _remember(optimizer: OptimizerFactory | None, learning_rate: np.ndarray, par
 @eqx.filter_jit
 def _advance(
     fixed: Settings, optimizer: OptimizerFactory | None, carry: Carry, targets: Int[AnyArray, " saves"], batched: bool
-) -> tuple[Carry, tuple[AnyArray, ...]]:
-    def advance(fixed: Settings, carry: Carry) -> tuple[Carry, tuple[AnyArray, ...]]:
+) -> tuple[Carry, dict[str, AnyArray]]:
+    def advance(fixed: Settings, carry: Carry) -> tuple[Carry, dict[str, AnyArray]]:
         problem = fixed.problem
         transformation: Any = None if optimizer is None else optimizer(fixed.learning_rate)
 
@@ -136,9 +135,10 @@ def _advance(
             parameters = now.parameters + fixed.rates * update
             return Carry(now.step + 1, parameters, memory, now.parameters, loss, problem.gradient_norm(gradient), limit)
 
-        def save(now: Carry, target: Int[AnyArray, ""]) -> tuple[Carry, tuple[AnyArray, ...]]:
+        def save(now: Carry, target: Int[AnyArray, ""]) -> tuple[Carry, dict[str, AnyArray]]:
             now = jax.lax.while_loop(lambda now: (now.step <= target) & running(now), step, now)
-            return now, (now.step - 1, problem.gram(now.seen), now.loss, now.gradient_norm)
+            seen = {"step": now.step - 1, "loss": now.loss, "gradient_norm": now.gradient_norm}
+            return now, seen | problem.observe(now.seen)
 
         return jax.lax.scan(save, carry, targets)
 

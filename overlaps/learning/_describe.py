@@ -16,7 +16,7 @@ import optax
 
 from overlaps import tasks
 from overlaps._checks import argument_error
-from overlaps._connectivity import Network, Overlaps
+from overlaps._connectivity import MeanField, Network, Overlaps
 from overlaps._rnn import RNN
 from overlaps._transfer import Transfer
 from overlaps.learning._phase import Phase
@@ -25,7 +25,7 @@ from overlaps.learning._rules import Factory, GradientDescent, GradientFlow
 DESCRIBED = {
     kind.__name__: kind
     for kind in (
-        *(Overlaps, Network, RNN, Transfer, GradientFlow, GradientDescent, Phase),
+        *(Overlaps, MeanField, Network, RNN, Transfer, GradientFlow, GradientDescent, Phase),
         *(tasks.LinearFilter, tasks.LabelNoise, tasks.Trials, tasks.FreshTrials),
         *(tasks.FlipFlop, tasks.DecisionMaking, tasks.Teacher, tasks.WhiteNoise),
     )

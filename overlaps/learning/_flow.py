@@ -24,9 +24,7 @@ class Solution(NamedTuple):
     """Rows at the asked times and at the end, infinity after it; then what the solver says."""
 
     time: Float[AnyArray, "*batch rows"]
-    gram: Float[AnyArray, "*batch rows D D"]
-    loss: Float[AnyArray, "*batch rows"]
-    gradient_norm: Float[AnyArray, "*batch rows"]
+    values: dict[str, AnyArray]  # as in Record
     parameters: Parameters
     stopped: AnyArray
     successful: AnyArray
@@ -74,7 +72,7 @@ def integrate(
             rows = np.sum(np.isfinite(solution.time), axis=-1)
             reached, loss, gradient_norm = (
                 np.take_along_axis(values, rows[..., None] - 1, axis=-1)[..., 0]
-                for values in (solution.time, solution.loss, solution.gradient_norm)
+                for values in (solution.time, solution.values["loss"], solution.values["gradient_norm"])
             )
             spent = np.zeros_like(failed) if rule.max_steps is None else solution.exhausted & (taken >= rule.max_steps)
             unfinished = solution.exhausted & ~spent & (reached < times[-1])
@@ -86,9 +84,8 @@ def integrate(
                 fresh = np.flatnonzero(np.diff(times, prepend=last) > 0)
                 asked, last = times[fresh], times[-1]
                 time = np.minimum(asked, halted[:, None]) if watched else asked
-                fields = (solution.gram, solution.loss, solution.gradient_norm)
-                saved = [_on_shared_times(values, fresh, rows) for values in fields]
-                for values in saved:
+                saved = {name: _on_shared_times(values, fresh, rows) for name, values in solution.values.items()}
+                for values in saved.values():
                     values[failed[:, None] | (failing[:, None] & (asked > reached[:, None]))] = np.nan
             else:
                 kept = np.isfinite(solution.time)  # infinity stands where the solver did not arrive
@@ -96,15 +93,13 @@ def integrate(
                 kept &= np.isin(solution.time, times) | bool(solution.stopped | failing | unfinished)
                 asked = time = solution.time[kept]
                 last = time[-1] if time.size else last
-                saved = [values[kept] for values in (solution.gram, solution.loss, solution.gradient_norm)]
+                saved = {name: values[kept] for name, values in solution.values.items()}
             failed = failed | failing
             over = solution.stopped | failed
             yield Record(
                 asked=asked,
                 time=time,
-                gram=saved[0],
-                loss=saved[1],
-                gradient_norm=saved[2],
+                values=saved,
                 position=float(np.max(reached)),
                 parameters=parameters,
                 ending=np.where(over, endings(loss, gradient_norm, failed, stops), Ending.COMPLETE),
@@ -159,9 +154,9 @@ def _solve(
         def field(_: Any, now: Parameters, __: Any) -> Parameters:
             return -rates * _descent(problem, now)[1]
 
-        def observe(now: Parameters) -> tuple[AnyArray, AnyArray, AnyArray]:
+        def observe(now: Parameters) -> dict[str, AnyArray]:
             loss, gradient = _descent(problem, now)
-            return problem.gram(now), loss, problem.gradient_norm(gradient)
+            return {"loss": loss, "gradient_norm": problem.gradient_norm(gradient)} | problem.observe(now)
 
         def reached(_: Any, now: Parameters, __: Any, **___: Any) -> AnyArray:
             loss, gradient = _descent(problem, now)
@@ -181,12 +176,10 @@ def _solve(
             throw=False,
         )
         time, rows = cast(Any, solution.ts), cast(Any, solution.ys)
-        gram, loss, gradient_norm = jax.lax.map(observe, rows)  # once, here: each call inside the solver would be compiled anew
+        values = jax.lax.map(observe, rows)  # once, here: each call inside the solver would be compiled anew
         return Solution(
             time=time,
-            gram=gram,
-            loss=loss,
-            gradient_norm=gradient_norm,
+            values=values,
             parameters=rows[jnp.sum(jnp.isfinite(time)) - 1],
             stopped=solution.result == diffrax.RESULTS.event_occurred,
             successful=solution.result == diffrax.RESULTS.successful,

@@ -12,7 +12,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from overlaps._checks import argument_error, choice, count, is_inside_trace, is_traced
-from overlaps._connectivity import Network, Overlaps, State
+from overlaps._connectivity import State
 from overlaps._precision import random_key, require_x64
 from overlaps._rnn import RNN
 from overlaps.learning._datasets import Trajectory, assemble, description, initial_state, select
@@ -37,14 +37,18 @@ def learn(
     key: Any = None,
     progress: bool = False,
     precision: str = "float64",
+    observe: Sequence[str] = (),
 ) -> xr.Dataset:
     """Train `state` on `task` by `rule`, or through a list of phases, and return its trajectory.
 
-    `state`: `Overlaps` (theory, independent of N; exact for linear phi) or `Network` (all N neurons are simulated). `task`:
-    from `overlaps.tasks`, or a list of `Phase(name, task, rule)`, which run one after the other; `rule` is None then.
+    `state`: `Overlaps` (theory, independent of N; exact for linear phi), `MeanField` (N to infinity, exact for every phi) or
+    `Network` (all N neurons are simulated). `task`: from `overlaps.tasks`, or a list of `Phase(name, task, rule)`, which run
+    one after the other; `rule` is None then.
     `rule`: `GradientFlow` or `GradientDescent`. `saves`: number of saved points per phase, first and last included, at most
     one per step of descent. `key`: a jax.random key or an integer seed, for tasks that draw samples. `progress`: show a bar.
-    `precision`: "float32" accepts and computes in single precision.
+    `precision`: "float32" accepts and computes in single precision. `observe`: what else to record at the saved points:
+    "moments" of the neurons of a network or a mean field (`skewness` and `kurtosis` per vector, `non_gaussianity` of all),
+    "output" on the trials of the task, (trial, sample, readout).
 
     A leading axis of states, task parameters, learning rates or keys is a batch of networks, trained side by side. Where one
     of them diverges it is NaN from there on, in later phases too, and a RuntimeWarning names it. With a single key all of them
@@ -75,9 +79,10 @@ def learn(
         if precision == "float32":
             state = jax.tree.map(np.float32, state)
         batch = batch_size(state, phases, key)
-        settings = {"saves": saves, "key": key, "precision": precision}
+        observe = (observe,) if isinstance(observe, str) else tuple(observe)
+        settings = {"saves": saves, "key": key, "precision": precision, "observe": observe}
         keys = [key if rule is not None or key is None else _fold_in(key, index) for index in range(len(phases))]
-        runs = [Run(phase, state, rnn, saves, key, batch) for phase, key in zip(phases, keys, strict=True)]
+        runs = [Run(phase, state, rnn, saves, key, batch, observe) for phase, key in zip(phases, keys, strict=True)]
         done: list[Trajectory] = []
         end, lost = state, np.zeros(() if batch is None else batch, bool)
         with tqdm(total=sum(_length(phase.rule) for phase in phases), disable=not progress, unit="", leave=False) as bar:
@@ -119,7 +124,7 @@ def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
         task = [Phase(phase.name, *_selected(dataset, phase.task, phase.rule)) for phase in task]
     else:
         task, rule = _selected(dataset, task, rule)
-    return learn(initial_state(dataset), task, rnn, rule, saves, key, progress, precision)
+    return learn(initial_state(dataset), task, rnn, rule, saves, key, progress, precision, description(dataset, "observe"))
 
 
 def _selected(dataset: xr.Dataset, task: Any, rule: Rule) -> tuple[Any, Rule]:
@@ -150,8 +155,8 @@ def _fold_in(key: jax.Array, index: int) -> jax.Array:
 
 
 def _check_state(state: Any, precision: str) -> None:
-    if not isinstance(state, Overlaps | Network):
-        raise argument_error("state", "be an Overlaps or a Network", f"{type(state).__name__} came")
+    if not isinstance(state, State):
+        raise argument_error("state", "be an Overlaps, MeanField or Network", f"{type(state).__name__} came")
     if is_traced(state) or is_inside_trace():
         require_x64("learn")
         raise argument_error(

@@ -9,11 +9,12 @@ import jax
 import numpy as np
 
 from overlaps._checks import argument_error
-from overlaps._connectivity import Overlaps, State
+from overlaps._connectivity import Network, Overlaps, State
 from overlaps._rnn import RNN
 from overlaps.learning._descent import descend
 from overlaps.learning._equivariance import why_not_equivariant
 from overlaps.learning._flow import integrate
+from overlaps.learning._observables import check_observables
 from overlaps.learning._problem import Problem
 from overlaps.learning._record import Ending, Record
 from overlaps.learning._rules import GradientDescent, GradientFlow
@@ -72,15 +73,17 @@ def batch_size(state: State, phases: list[Phase], key: Any) -> int | None:
 class Run:
     """A phase, checked when made as far as its first state does not matter; iterating computes it chunk by chunk."""
 
-    def __init__(self, phase: Phase, state: State, rnn: RNN, saves: int, key: Any, batch: int | None):
-        self.phase, self.rnn, self.batch = phase, rnn, batch
+    def __init__(
+        self, phase: Phase, state: State, rnn: RNN, saves: int, key: Any, batch: int | None, observed: tuple[str, ...] = ()
+    ):
+        self.phase, self.rnn, self.batch, self.observed = phase, rnn, batch, observed
         task, rule = phase.task, phase.rule
         self.rates = np.asarray(state.layout.columns(dict(rule.rates or {})), state.factor.dtype)
         if not self.rates.any():
             raise argument_error("rates", "leave something to learn", "every vector is frozen")
         self.per_neuron = _sees_neurons(state, rule)
         self.key = _checked_key(key, rule, batch) if task.random else None
-        _check_sizes(task, state, rnn)
+        _check_sizes(task, state, rnn, observed)
         chunks = OVERLAP_CHUNKS if isinstance(state, Overlaps) else NETWORK_CHUNKS
         self.saved, self._points = _points(rule, saves, chunks, self.rates.dtype)
 
@@ -93,11 +96,11 @@ class Run:
         self._lost, self._last = lost, None
         task, rule = self.phase.task, self.phase.rule
         if self.batch is None:
-            self.problem = Problem(state, task.objective(state, self.rnn), columns, self.per_neuron)
+            self.problem = Problem(state, task.objective(state, self.rnn), columns, self.per_neuron, self.observed)
         else:
             states = lanes(state, self.batch) if state.factor.ndim > 2 else [state] * self.batch
             objectives = task.objectives(states, self.rnn)
-            problems = [Problem(*one, columns, self.per_neuron) for one in zip(states, objectives, strict=True)]
+            problems = [Problem(*one, columns, self.per_neuron, self.observed) for one in zip(states, objectives, strict=True)]
             self.problem = jax.tree.map(lambda *leaves: np.stack(leaves), *problems)
         trained = self.rates[None, list(columns)]
         if isinstance(rule, GradientDescent):
@@ -127,16 +130,16 @@ class Run:
 
 
 def _filled(state: State, lost: np.ndarray, other: Any) -> Any:
-    return jax.tree.map(lambda leaf, value: np.where(lost[:, None, None], value, leaf), state, other)
+    return jax.tree.map(lambda leaf, value: np.where(lost.reshape(-1, *[1] * (leaf.ndim - 1)), value, leaf), state, other)
 
 
-def _check_sizes(task: Task, state: State, rnn: RNN) -> None:
+def _check_sizes(task: Task, state: State, rnn: RNN, observed: tuple[str, ...]) -> None:
     """Raise what the task raises whatever the numbers in the state are: later phases start from other ones."""
     state = lanes(state, 1)[0] if state.factor.ndim > 2 else state
     task = task.lanes(1)[0]
 
     def prepare(state: State) -> None:
-        task.objective(state, rnn)
+        check_observables(observed, state, task.objective(state, rnn))
 
     jax.eval_shape(prepare, state)
 
@@ -164,10 +167,10 @@ def _sees_neurons(state: State, rule: Rule) -> bool:
             f"trying it gave: {error}",
             "Rules that search along a line need values of the loss, which they are not given here.",
         ) from error
-    if reason and isinstance(state, Overlaps):
+    if reason and not isinstance(state, Network):
         raise argument_error(
             "optimizer",
-            "commute with rotations of neuron space and not depend on their number, to train overlaps",
+            "commute with rotations of neuron space and not depend on their number, to train anything but a network",
             f"{getattr(rule.optimizer, '__name__', 'this one')} {reason}",
             "Train a finite network with it (overlaps.sample(n, key)), or use plain descent, momentum or weight decay.",
         )

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from overlaps._connectivity import State
 from overlaps._typing import AnyArray
+from overlaps.learning._observables import observe
 
 Parameters = Float[AnyArray, "*batch rows trained"]
 
@@ -25,6 +26,7 @@ class Problem(eqx.Module):
     objective: Any  # state -> loss; for tasks that draw samples (state, key) -> (loss with the samples, loss)
     columns: tuple[int, ...] = eqx.field(static=True)
     per_neuron: bool = eqx.field(static=True)
+    observed: tuple[str, ...] = eqx.field(static=True, default=())
 
     def parameters(self) -> Parameters:
         """What the rule starts from."""
@@ -57,6 +59,13 @@ class Problem(eqx.Module):
     def gram(self, parameters: Parameters) -> Float[AnyArray, "D D"]:
         factor = self.factor(parameters)
         return factor.T @ factor
+
+    def observe(self, parameters: Parameters) -> dict[str, AnyArray]:
+        """The overlap matrix, and what else was asked for."""
+        values = {"gram": self.gram(parameters)}
+        if self.observed:
+            values |= observe(self.start.with_factor(self.factor(parameters)), self.objective, self.observed)
+        return values
 
     def state(self, parameters: Parameters) -> State:
         """The state that these parameters mean, in NumPy arrays; frozen columns as they were."""

@@ -20,13 +20,12 @@ class Record:
     """One chunk of a trajectory: values at the saved points, and where the parameters stand at its end.
 
     A batch of networks adds a leading axis to all arrays but `asked`; to `time` and `step` only where they can differ.
+    `values` holds "loss" and "gradient_norm" (saves,), "gram" (saves, D, D), and what else was asked for.
     """
 
     asked: np.ndarray  # (saves,) the step or learning time that each row was meant for
     time: np.ndarray  # (saves,) learning time
-    gram: np.ndarray  # (saves, D, D)
-    loss: np.ndarray  # (saves,)
-    gradient_norm: np.ndarray  # (saves,)
+    values: dict[str, np.ndarray]
     position: float  # how far the run has come, in steps or learning time
     parameters: np.ndarray
     ending: np.ndarray  # Ending so far, one per network of a batch
@@ -34,6 +33,10 @@ class Record:
     newly_failed: np.ndarray = field(default_factory=lambda: np.zeros((), bool))  # in this chunk, one per network of a batch
     failure: str = ""  # what went wrong, for the first of these
     statistics: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def loss(self) -> np.ndarray:
+        return self.values["loss"]
 
     @property
     def failed_altogether(self) -> bool:

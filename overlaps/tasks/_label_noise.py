@@ -59,8 +59,6 @@ class LabelNoise(Task):
 
     def loss(self, state: State, rnn: RNN) -> Float[AnyArray, ""]:
         """The loss of the targets without noise; raises ValueError for fresh trials, of which `task.sample(key)` has one."""
-        if isinstance(self.task, FreshTrials):
-            raise argument_error("task", "be fixed to have a loss", "it draws new trials", "Use task.sample(key).loss(...).")
         return self.task.loss(state, rnn)
 
     def objective(self, state: State, rnn: RNN) -> Callable[..., Any]:

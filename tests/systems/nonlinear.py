@@ -82,3 +82,34 @@ def network_gradients(vectors, phi, slope, inputs, targets, mask, dt, tau):
             gradient_m += step * np.outer(adjoint, trial[k])
             adjoint = (1 - step) * adjoint + step * slope(before) * (W.T @ adjoint)
     return loss, (gradient_m, gradient_W @ v / n, gradient_W.T @ u / n, gradient_z)
+
+
+def train_nodes(theta, weights, sizes, phi, slope, inputs, targets, dt, learning_rate, steps):
+    """Overlaps of weighted nodes after gradient descent of the mean field, each node at the rate 1 / weight; tau is 1.
+
+    Trials side by side, W kept as u v^T, the mean square of the error as the loss.
+    """
+    count, rank, _ = sizes
+    theta = theta.copy()
+    for _ in range(steps):
+        m, u, v, z = np.split(theta, np.cumsum([count, rank, rank]), axis=1)
+        h, record = np.zeros((len(inputs), len(theta))), []
+        for k in range(inputs.shape[1]):
+            drive = (phi(h) * weights) @ v
+            before, h = h, h + dt * (-h + drive @ u.T + inputs[:, k] @ m.T)
+            record.append((before, drive, h))
+        errors = [(phi(h) * weights) @ z - targets[:, k] for k, (_, _, h) in enumerate(record)]
+        gradient = [np.zeros_like(block) for block in (m, u, v, z)]
+        adjoint = np.zeros_like(h)
+        for k in reversed(range(len(record))):
+            before, drive, after = record[k]
+            error = 2 * errors[k] / targets.size
+            gradient[3] += weights[:, None] * (phi(after).T @ error)
+            adjoint = adjoint + weights * slope(after) * (error @ z.T)
+            gradient[0] += dt * adjoint.T @ inputs[:, k]
+            gradient[1] += dt * adjoint.T @ drive
+            back = dt * adjoint @ u
+            gradient[2] += weights[:, None] * (phi(before).T @ back)
+            adjoint = (1 - dt) * adjoint + weights * slope(before) * (back @ v.T)
+        theta = theta - learning_rate * np.concatenate(gradient, axis=1) / weights[:, None]
+    return theta.T @ (weights[:, None] * theta)

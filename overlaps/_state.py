@@ -1,0 +1,43 @@
+"""What every resolution of connectivity has in common."""
+
+import abc
+from typing import Any, Protocol, runtime_checkable
+
+import equinox as eqx
+from jaxtyping import Float
+
+from overlaps._layout import Layout
+from overlaps._typing import AnyArray
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What decides which overlaps are visible: an `RNN`."""
+
+    def visible(self, layout: Layout) -> tuple[bool, ...]: ...
+
+
+class State(eqx.Module):
+    """Connectivity that can be trained: anything with a factor F whose overlap matrix is G = F^T F.
+
+    The loss gradient with respect to the rows of F is what every learning rule acts on, so that one implementation of
+    a rule serves all resolutions (docs/theory.md, "The minimal network").
+    """
+
+    @property
+    @abc.abstractmethod
+    def layout(self) -> Layout:
+        """Order and names of the connectivity vectors."""
+
+    @property
+    @abc.abstractmethod
+    def factor(self) -> Float[AnyArray, "*batch rows D"]:
+        """A matrix F with F^T F = G, one row per neuron."""
+
+    @abc.abstractmethod
+    def with_factor(self, factor: Float[AnyArray, "*batch rows D"]) -> "State":
+        """The state that has this factor."""
+
+    @abc.abstractmethod
+    def overlaps(self) -> Any:
+        """The overlap matrix of this state."""

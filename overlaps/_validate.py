@@ -1,0 +1,221 @@
+"""The checker: theory, its infinite limit, and networks of all sizes, and which of their differences is which."""
+
+import functools
+import json
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import scipy.stats
+import xarray as xr
+from tqdm.auto import tqdm
+
+from overlaps._checks import argument_error, count, number
+from overlaps._connectivity import Overlaps
+from overlaps._precision import random_key
+from overlaps._quadrature import refinements
+from overlaps._rnn import RNN
+from overlaps._verdict import verdict
+from overlaps.learning import DivergenceError, learn
+from overlaps.tasks import LabelNoise, Trials
+
+NEURONS_AT_ONCE = 8192  # networks are trained side by side up to this many neurons in all
+REFERENCES = ("theory", "mean_field")
+CONFIDENCE = 0.95
+
+
+def validate(
+    net: Overlaps,
+    task: Any,
+    rnn: RNN,
+    rule: Any = None,
+    sizes: Sequence[int] = (100, 400, 1600),
+    seeds: int = 8,
+    key: Any = 0,
+    exact: bool = False,
+    nodes: int | str = "auto",
+    tolerance: float = 1e-3,
+    saves: int = 21,
+    progress: bool = False,
+) -> xr.Dataset:
+    """Train overlaps, their mean field and networks of several sizes alike, and tell finite size from closure.
+
+    `net`: the initial overlaps. `task`, `rnn`, `rule`: as in `learn`, for single networks and without early stops. `sizes`:
+    numbers of neurons; `seeds`: networks of each. `key`: a jax.random key or an integer seed for networks, and for tasks that
+    draw samples, the same for all. `exact`: whether networks have the initial overlaps exactly, or are Gaussian draws. `nodes`,
+    `tolerance`: of the mean field, as in `learn_mean_field`. `progress`: show a bar.
+
+    Returns a Dataset with dims `time`, `overlap`, `size`, `seed` and `reference` ("theory", "mean_field"): `sigma` and `loss`
+    of the networks, with `_theory` and `_mean_field` of both references; `deviation(reference, size, seed, time)`, the root
+    mean square over overlaps of network minus reference, `loss_deviation` and, for fixed trials, `output_deviation`;
+    `bias(time)`, `loss_bias`, `output_bias` of theory minus mean field, and `mean_field_change(time)`, what the last refinement
+    changed; `exponent(reference, time)` of deviation ~ N^exponent with its 95 % interval `exponent_low`, `exponent_high`;
+    `crossover(time)`, the size at which the fitted deviation from the mean field equals the bias, NaN where no fall is
+    resolved. The attribute `verdict` says in two sentences what the trained networks show. Networks that diverge are NaN.
+    Equations and figures: docs/large_n.md. Raises ValueError for arguments out of range, before anything is trained.
+    """
+    sizes, exact = _checked(net, task, rule, sizes, exact)
+    seeds, key = count("seeds", seeds, least=2), random_key("key", key)
+    if key.shape:
+        raise argument_error("key", "be a single key", f"a batch of {key.shape[0]} came")
+    task_key, draws, nodes_key = (jax.random.fold_in(key, index) for index in range(3))
+    observe = ("output",) if isinstance(task.task if isinstance(task, LabelNoise) else task, Trials) else ()
+    run = functools.partial(learn, task=task, rnn=rnn, rule=rule, saves=saves, key=task_key, observe=observe)
+    with tqdm(total=len(sizes) * seeds + 2, disable=not progress, unit="run", leave=False) as bar:
+        bar.set_description("theory")
+        theory = run(net)
+        bar.update()
+        bar.set_description("mean field")
+        mean_field = learn_mean_field(
+            net, task, rnn, rule, nodes, tolerance, nodes_key, saves=saves, key=task_key, observe=observe
+        )
+        bar.update()
+        columns = []
+        for size in sizes:
+            bar.set_description(f"{size} neurons")
+            keys = [jax.random.fold_in(jax.random.fold_in(draws, size), seed) for seed in range(seeds)]
+            lanes = max(1, NEURONS_AT_ONCE // size)
+            parts = []
+            for first in range(0, seeds, lanes):
+                networks = [net.sample(size, one, exact) for one in keys[first : first + lanes]]
+                parts.append(_compared(networks, run, theory, mean_field))
+                bar.update(len(networks))
+            columns.append(xr.concat(parts, "seed"))
+    dataset = _gathered(theory, mean_field, xr.concat(columns, "size").assign_coords(size=sizes, seed=np.arange(seeds)))
+    dataset = dataset.assign(_scaling(dataset))
+    dataset.attrs = {name: theory.attrs[name] for name in ("task", "rnn", "rule", "saves", "version")}
+    settings = {"validated": net.gram.tolist(), "exact": exact, "key": np.asarray(jax.random.key_data(key)).tolist()}
+    dataset.attrs |= {name: json.dumps(value) for name, value in settings.items()}
+    dataset.attrs |= {name: mean_field.attrs[name] for name in ("nodes", "mean_field_error", "tolerance")}
+    dataset.attrs["verdict"] = verdict(dataset)
+    return dataset
+
+
+def learn_mean_field(
+    net: Overlaps,
+    task: Any,
+    rnn: RNN,
+    rule: Any = None,
+    nodes: int | str = "auto",
+    tolerance: float = 1e-3,
+    nodes_key: Any = 0,
+    **settings: Any,
+) -> xr.Dataset:
+    """Train the mean field of `net` with as many nodes as it takes.
+
+    `nodes`: "auto" refines until no trained overlap changes by more than `tolerance`; a number is compared with the next
+    coarser set. `nodes_key`: for scattered nodes. `settings`: the other arguments of `learn`. Returns the Dataset of `learn`
+    with `mean_field_change(time)`, the root mean square over overlaps of the last change, and the attributes `nodes`, and
+    `mean_field_error`, the largest change of any overlap. Warns where the tolerance is not reached with 20,000 nodes. Raises
+    ValueError as `learn` and `Overlaps.mean_field` do.
+    """
+    tolerance = number("tolerance", tolerance, above=0.0)
+    ladder = refinements(net.layout.size)
+    if nodes != "auto":
+        nodes = count("nodes", nodes)
+        ladder = [max([rung for rung in ladder if rung < nodes], default=max(1, nodes // 2)), nodes]
+    last: Any = None
+    change, squares = np.inf, xr.DataArray(np.inf)
+    for rung in ladder:
+        now = learn(net.mean_field(rung, nodes_key), task, rnn, rule, **settings)
+        if last is not None:
+            difference = now["sigma"] - last["sigma"]
+            change, squares = float(np.abs(difference).max()), (difference**2).mean("overlap")
+        last = now
+        if nodes == "auto" and change < tolerance:
+            break
+    if nodes == "auto" and not change < tolerance:
+        missed = f"it changes by {change:.1g} with {last.sizes['neuron']} nodes"
+        warnings.warn(f"The mean field misses `tolerance` = {tolerance:g}: {missed}.", RuntimeWarning, stacklevel=2)
+    said = {"long_name": "change of overlaps in the last refinement", "units": "1"}
+    last = last.assign(mean_field_change=(squares**0.5).assign_attrs(said))
+    return last.assign_attrs(nodes=last.sizes["neuron"], mean_field_error=change, tolerance=tolerance)
+
+
+def _checked(net: Any, task: Any, rule: Any, sizes: Any, exact: Any) -> tuple[list[int], bool]:
+    if not isinstance(net, Overlaps) or net.gram.ndim != 2:
+        raise argument_error("net", "be a single Overlaps", f"{net!r} came", "Take network.overlaps() of a network.")
+    if not isinstance(exact, bool | np.bool_):
+        raise argument_error("exact", "be True or False", f"{exact!r} came")
+    if not isinstance(sizes, Sequence | np.ndarray) or len(set(sizes)) < 2:
+        raise argument_error("sizes", "hold at least two numbers of neurons", f"{sizes!r} came")
+    least = net.layout.size if exact else 2
+    phases = [(phase.task, phase.rule) for phase in task] if isinstance(task, Sequence) else [(task, rule)]
+    for one, each in phases:
+        if getattr(each, "stop_loss", None) is not None or getattr(each, "stop_gradient", None) is not None:
+            mend = "Networks that stop at different times cannot be compared over learning time."
+            raise argument_error("rule", "have no early stop", "it has one", mend)
+        if np.ndim(getattr(each, "learning_rate", 0.0)) or getattr(one, "batch", ()):
+            raise argument_error("rule", "be one of a single network, as the task", "a batch came", "Validate them one by one.")
+    return sorted({count("sizes", size, least=least) for size in sizes}), bool(exact)
+
+
+def _compared(networks: list[Any], run: Any, theory: xr.Dataset, mean_field: xr.Dataset) -> xr.Dataset:
+    """Curves of some networks and how far they are from both references."""
+    try:
+        found = run(jax.tree.map(lambda *leaves: np.stack(leaves), *networks)).rename(batch="seed").drop_vars("seed")
+    except DivergenceError as stop:
+        found = xr.full_like(theory, np.nan).expand_dims(seed=len(networks))
+        if hasattr(stop, "dataset"):
+            found = stop.dataset.rename(batch="seed").drop_vars("seed").reindex(time=theory["time"].values)
+    distances = [_distances(found, reference) for reference in (theory, mean_field)]
+    return xr.concat(distances, xr.Variable("reference", list(REFERENCES))).assign(sigma=found["sigma"], loss=found["loss"])
+
+
+def _distances(found: xr.Dataset, reference: xr.Dataset) -> xr.Dataset:
+    """Root mean square differences of overlaps and of outputs, and the difference of losses."""
+    difference = {"deviation": _rms(found["sigma"] - reference["sigma"], ["overlap"])}
+    difference["loss_deviation"] = abs(found["loss"] - reference["loss"])
+    if "output" in found:
+        difference["output_deviation"] = _rms(found["output"] - reference["output"], ["trial", "sample", "readout"])
+    return xr.Dataset(difference).drop_vars(["step"], errors="ignore")
+
+
+def _rms(values: xr.DataArray, dims: list[str]) -> xr.DataArray:
+    return (values**2).mean(dims, skipna=False) ** 0.5
+
+
+def _gathered(theory: xr.Dataset, mean_field: xr.Dataset, networks: xr.Dataset) -> xr.Dataset:
+    bias = _distances(theory, mean_field)
+    dataset = networks.assign({str(name).replace("deviation", "bias"): values for name, values in bias.items()})
+    dataset["mean_field_change"] = mean_field["mean_field_change"].drop_vars("step", errors="ignore")
+    for name in ("sigma", "loss"):
+        dataset[name].attrs = theory[name].attrs
+        for reference, values in (("theory", theory), ("mean_field", mean_field)):
+            dataset[f"{name}_{reference}"] = values[name].drop_vars("step", errors="ignore")
+    said = {"deviation": "overlaps", "loss_deviation": "loss", "output_deviation": "output"}
+    for name in said.keys() & dataset.keys():
+        dataset[name].attrs = {"long_name": f"deviation of the {said[name]}", "units": "1"}
+        dataset[name.replace("deviation", "bias")].attrs = {"long_name": f"closure bias of the {said[name]}", "units": "1"}
+    dataset["size"].attrs = {"long_name": "neurons", "units": "1"}
+    return dataset
+
+
+def _scaling(dataset: xr.Dataset) -> dict[str, Any]:
+    """Straight lines through log deviation over log size, one point per network, and where they meet the bias."""
+    deviation = dataset["deviation"].transpose("reference", "time", "size", "seed")
+    shape = deviation.shape[:2]
+    x = np.broadcast_to(np.log(dataset["size"].values)[:, None], deviation.shape[2:]).ravel()
+    exponent, low, high, intercept = (np.full(shape, np.nan) for _ in range(4))
+    for place in np.ndindex(shape):
+        y = deviation.values[place].ravel()
+        valid = np.isfinite(y) & (y > 0)
+        if len(np.unique(x[valid])) < 2 or valid.sum() < 3:
+            continue
+        fit: Any = scipy.stats.linregress(x[valid], np.log(y[valid]))
+        half = fit.stderr * scipy.stats.t.ppf((1 + CONFIDENCE) / 2, valid.sum() - 2)
+        exponent[place], intercept[place] = fit.slope, fit.intercept
+        low[place], high[place] = fit.slope - half, fit.slope + half
+    limit = REFERENCES.index("mean_field")
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        crossover = np.exp((np.log(dataset["bias"].values) - intercept[limit]) / exponent[limit])
+    crossover[~(high[limit] < 0)] = np.nan
+    dims = ("reference", "time")
+    return {
+        "exponent": (dims, exponent, {"long_name": "exponent of the deviation in the size", "units": "1"}),
+        "exponent_low": (dims, low, {"long_name": "lower end of its 95 % interval", "units": "1"}),
+        "exponent_high": (dims, high, {"long_name": "upper end of its 95 % interval", "units": "1"}),
+        "crossover": ("time", crossover, {"long_name": "size at which finite size equals closure bias", "units": "neurons"}),
+    }

@@ -1,0 +1,18 @@
+"""Figures from the Datasets of the library; nothing but what is drawn is computed here."""
+
+from overlaps.plots._activity import (
+    plot_phase_portrait as plot_phase_portrait,
+    plot_trial as plot_trial,
+)
+from overlaps.plots._learning import (
+    plot_comparison as plot_comparison,
+    plot_conserved as plot_conserved,
+    plot_learning as plot_learning,
+    plot_metric as plot_metric,
+    plot_overlaps as plot_overlaps,
+)
+from overlaps.plots._validation import (
+    plot_histograms as plot_histograms,
+    plot_quantiles as plot_quantiles,
+    plot_validation as plot_validation,
+)
