@@ -9,10 +9,10 @@ demo: $(STAMP)  ## install, and run the main job
 	$(BIN)/python -m overlaps
 
 test: lint types  ## everything that has to hold: lint, types, all tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 quick: $(STAMP)  ## the quick tests alone
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 lint: $(STAMP)
 	$(BIN)/python -m ruff check .

@@ -14,11 +14,12 @@ import overlaps as ov
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the figure (default: results)")
 parser.add_argument("--neurons", type=int, default=500, help="neurons of the full network (default: 500)")
+parser.add_argument("--steps", type=int, default=400, help="gradient steps (default: 400)")
 options = parser.parse_args()
 
 rnn = ov.RNN("erf", dt=0.1)
 task = ov.tasks.flip_flop(0, trials=10, dt=rnn.dt)
-rule = ov.GradientDescent(learning_rate=0.2, steps=400)
+rule = ov.GradientDescent(learning_rate=0.2, steps=options.steps)
 
 net = ov.Overlaps.random(0, n=options.neurons)
 theory = ov.learn(net, task, rnn, rule, progress=True)

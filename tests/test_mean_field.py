@@ -55,8 +55,8 @@ def test_at_the_start_the_limit_is_the_closure():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phi", ["erf", "tanh"])
-def test_learning_against_an_independent_tensor_quadrature(phi):
+def test_learning_against_an_independent_tensor_quadrature():
+    phi = "erf"
     task, rule = short_task(), ov.GradientDescent(0.2, 120)
     x, weights = np.polynomial.hermite_e.hermegauss(10)
     nodes = np.array(list(itertools.product(x, repeat=4))) @ np.linalg.cholesky(CORRELATED).T
@@ -102,8 +102,7 @@ def test_large_networks_approach_it_under_every_rule_that_closes():
     def momentum(rate):
         return optax.chain(optax.clip_by_global_norm(0.05), optax.sgd(rate, momentum=0.8))
 
-    rules = [ov.GradientDescent(0.3, 30, momentum, {"m": 0.0, "v": 0.5}), ov.GradientFlow(4.0, rates={"z": 2.0})]
-    for rule in rules:
+    for rule in (ov.GradientDescent(0.3, 30, momentum, {"m": 0.0, "v": 0.5}), ov.GradientDescent(0.3, 15)):
         start, limit = ov.learn(net.mean_field(), task, rnn, rule, saves=2)["sigma"]
         deviations = []
         for n in (50, 800):

@@ -37,12 +37,12 @@ def test_gaussian_draws_of_linear_networks_fall_with_the_root_of_their_size():
 def test_nonlinear_networks_approach_the_limit_and_not_the_closure():
     net, task, rule = ov.Overlaps(CORRELATED), short_task(), ov.GradientDescent(0.5, 200)
     rnn = ov.RNN("erf", dt=0.2)
-    dataset = ov.validate(net, task, rnn, rule, (100, 400, 1600, 6400), 8, saves=5)
+    dataset = ov.validate(net, task, rnn, rule, (100, 400, 1600, 6400), 6, saves=5)
     end = dataset.isel(time=-1)
     assert end["exponent"].sel(reference="mean_field") == pytest.approx(-0.5, abs=0.1)
     # Deviations from both references are what they are called, from runs of their own.
     theory = ov.learn(net, task, rnn, rule, saves=5)
-    limit = ov.learn(net.mean_field(4096), task, rnn, rule, saves=5)
+    limit = ov.learn(net.mean_field(2401), task, rnn, rule, saves=5)
     bias = np.sqrt(((theory["sigma"] - limit["sigma"]) ** 2).mean("overlap"))
     np.testing.assert_allclose(dataset["bias"], bias, atol=2 * dataset.attrs["mean_field_error"])
     found = np.sqrt(((dataset["sigma"] - theory["sigma"]) ** 2).mean("overlap"))
