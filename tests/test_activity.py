@@ -90,7 +90,7 @@ def test_euler_converges_to_continuous_time():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phi", ["erf", "tanh", "relu", "softplus"])
+@pytest.mark.parametrize("phi", ["erf", "softplus"])
 def test_large_gaussian_networks_approach_the_closure(phi):
     net = ov.Overlaps.random(0, rank=1, n=40).replace(vu=0.6)
     inputs = np.zeros((60, 1))
