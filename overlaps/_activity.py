@@ -62,8 +62,8 @@ def projection(transfer: Transfer, state: State) -> Projection:
 
 
 def rollout(
-    project: Projection, inputs: Float[AnyArray, "time trials I"], rank: int, dt: float, tau: float, continuous: bool
-) -> tuple[Float[AnyArray, "time trials kappa"], Float[AnyArray, "time trials O"]]:
+    project: Projection, inputs: Float[AnyArray, "trials time I"], rank: int, dt: float, tau: float, continuous: bool
+) -> tuple[Float[AnyArray, "trials time kappa"], Float[AnyArray, "trials time O"]]:
     """Latents and outputs after each input sample, starting from h = 0.
 
     In Euler steps, or in continuous time with the input held for `dt`.
@@ -80,10 +80,12 @@ def rollout(
             after = latents + dt * field(latents, projected, sample)
         return after, (latents, projected[:, rank:])
 
-    start = jnp.zeros((inputs.shape[1], inputs.shape[2] + rank), inputs.dtype)
-    end, (latents, outputs) = _scan(jax.checkpoint(advance) if continuous else advance, start, inputs)
+    start = jnp.zeros((inputs.shape[0], inputs.shape[2] + rank), inputs.dtype)
+    samples = jnp.moveaxis(inputs, 1, 0)
+    end, (latents, outputs) = _scan(jax.checkpoint(advance) if continuous else advance, start, samples)
     latents = jnp.concatenate([latents[1:], end[None]])
-    return latents, jnp.concatenate([outputs[1:], project(end)[None, :, rank:]])
+    outputs = jnp.concatenate([outputs[1:], project(end)[None, :, rank:]])
+    return jnp.moveaxis(latents, 1, 0), jnp.moveaxis(outputs, 1, 0)
 
 
 def _hold(field: Callable[[Latents], Latents], start: Latents, dt: float) -> Latents:

@@ -96,3 +96,8 @@ def real_array(name: str, value: Any, *, ndim: int | None = None) -> Any:
     if ndim is not None and array.ndim != ndim:
         raise argument_error(name, f"have {ndim} dimensions", f"its shape is {array.shape}")
     return array
+
+
+def as_float(array: Any) -> Any:
+    """A float64 NumPy array, unless it is traced."""
+    return array if is_traced(array) else np.asarray(array, float)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from overlaps._activity import require_single
 from overlaps._checks import argument_error, count, number, real_array
 from overlaps._connectivity import State
+from overlaps._labels import said
 from overlaps._precision import in_float64
 from overlaps._typing import AnyArray
 
@@ -56,12 +57,12 @@ def fixed_points(rnn: Any, state: Any, input: Any, starts: Any, extent: Any) -> 
     labels = state.layout.labels
     return xr.Dataset(
         {
-            "position": (("fixed_point", "latent"), positions, _said("latent variable")),
-            "output": (("fixed_point", "readout"), output[kept], _said("output")),
-            "eigenvalue_real": (("fixed_point", "mode"), eigenvalues.real, _said("growth rate", "1 / time")),
-            "eigenvalue_imag": (("fixed_point", "mode"), eigenvalues.imag, _said("angular frequency", "1 / time")),
-            "kind": ("fixed_point", np.array(kinds, dtype="U9"), _said("kind of fixed point")),
-            "stable": ("fixed_point", np.array([kind == "stable" for kind in kinds], bool), _said("whether stable")),
+            "position": (("fixed_point", "latent"), positions, said("latent variable")),
+            "output": (("fixed_point", "readout"), output[kept], said("output")),
+            "eigenvalue_real": (("fixed_point", "mode"), eigenvalues.real, said("growth rate", "1 / time")),
+            "eigenvalue_imag": (("fixed_point", "mode"), eigenvalues.imag, said("angular frequency", "1 / time")),
+            "kind": ("fixed_point", np.array(kinds, dtype="U9"), said("kind of fixed point")),
+            "stable": ("fixed_point", np.array([kind == "stable" for kind in kinds], bool), said("whether stable")),
         },
         {"latent": list(labels[inputs : inputs + rank]), "readout": list(labels[inputs + 2 * rank :])},
         {"input": held.tolist()},
@@ -84,8 +85,8 @@ def phase_portrait(rnn: Any, state: Any, input: Any, points: Any, extent: Any) -
     held = np.asarray(found.attrs["input"])
     velocity = np.asarray(_velocities(rnn, state, held, grid.reshape(-1, rank)))
     names = [str(name) for name in found["latent"].values]
-    variable = ((*names, "latent"), velocity.reshape(grid.shape), _said("velocity dk/dt", "1 / time"))
-    return found.assign(velocity=variable).assign_coords({name: (name, axis, _said("latent variable")) for name in names})
+    variable = ((*names, "latent"), velocity.reshape(grid.shape), said("velocity dk/dt", "1 / time"))
+    return found.assign(velocity=variable).assign_coords({name: (name, axis, said("latent variable")) for name in names})
 
 
 def _held(state: Any, input: Any) -> Float[np.ndarray, " I"]:
@@ -162,7 +163,3 @@ def _kind(growth: np.ndarray) -> str:
     if np.any(np.abs(growth) < MARGINAL):
         return "marginal"
     return "stable" if np.all(growth < 0) else "unstable" if np.all(growth > 0) else "saddle"
-
-
-def _said(long_name: str, units: str = "1") -> dict[str, str]:
-    return {"long_name": long_name, "units": units}

@@ -14,6 +14,7 @@ from overlaps import _fixed_points
 from overlaps._activity import Projection, projection, require_single, rollout
 from overlaps._checks import argument_error, number, numpy_for, real_array
 from overlaps._connectivity import Network, Neurons, Overlaps, State
+from overlaps._labels import said
 from overlaps._layout import Layout
 from overlaps._precision import in_float64
 from overlaps._transfer import Function, Transfer, require_gain, rough, transfer_of
@@ -99,6 +100,12 @@ class RNN(eqx.Module):
             require_gain(transfer)
         return projection(transfer, state)
 
+    def simulate(
+        self, state: State, inputs: Float[AnyArray, "trials time I"], dt: float
+    ) -> tuple[Float[AnyArray, "trials time kappa"], Float[AnyArray, "trials time O"]]:
+        """Latents kappa = [k_m, k] and outputs after each input sample, `dt` apart; differentiable, in jax.numpy."""
+        return rollout(self.projection(state), inputs, state.layout.rank, dt, self.tau, self.dt is None)
+
     @in_float64
     def rate(self, activity: Any) -> Float[AnyArray, "*shape"]:
         """Phi of an array."""
@@ -122,11 +129,11 @@ class RNN(eqx.Module):
         continuous time alone, in which inputs are held for that long. Returns a DataArray (trial, time, latent) with the names
         of the vectors m and u along `latent`. Raises ValueError for shapes that do not fit and for a batch of networks.
         """
-        return self._simulate(state, inputs, dt)[0]
+        return self._labelled(state, inputs, dt)[0]
 
     def output(self, state: Any, inputs: Any, dt: Any = None) -> xr.DataArray:
         """The output y after each input sample, a DataArray (trial, time, readout); arguments and errors as in `latents`."""
-        return self._simulate(state, inputs, dt)[1]
+        return self._labelled(state, inputs, dt)[1]
 
     def activity(self, network: Any, inputs: Any, dt: Any = None) -> xr.DataArray:
         """The activity h of all N units after each input sample, a DataArray (trial, time, neuron).
@@ -177,7 +184,7 @@ class RNN(eqx.Module):
         return _visible(self, layout)
 
     @in_float64
-    def _simulate(self, state: Any, inputs: Any, dt: Any) -> tuple[xr.DataArray, xr.DataArray]:
+    def _labelled(self, state: Any, inputs: Any, dt: Any) -> tuple[xr.DataArray, xr.DataArray]:
         require_single(state, inputs)
         count, rank, _ = state.layout
         array = real_array("inputs", inputs)
@@ -187,18 +194,18 @@ class RNN(eqx.Module):
             raise argument_error("inputs", f"have shape (time, {count}) or (trials, time, {count}), and not be empty", came)
         step = self.step(dt)
         trials = array if array.ndim == 3 else array[None]
-        latents, output = _rollout(self, state, np.moveaxis(trials, 1, 0), step)
-        times = ("time", step * np.arange(1, trials.shape[1] + 1), {"long_name": "time", "units": "as tau"})
+        latents, output = _simulate(self, state, trials, step)
+        times = ("time", step * np.arange(1, trials.shape[1] + 1), said("time", "as tau"))
         labels = list(state.layout.labels)
         results = []
-        for name, dim, values, names, said in (
+        for name, dim, values, names, meaning in (
             ("latents", "latent", latents, labels[: count + rank], "latent variable"),
             ("output", "readout", output, labels[count + 2 * rank :], "output"),
         ):
-            values = np.moveaxis(np.asarray(values), 1, 0)
+            values = np.asarray(values)
             values, dims = (values, ("trial",)) if array.ndim == 3 else (values[0], ())
             coordinates = {"time": times, dim: names}
-            results.append(xr.DataArray(values, coordinates, (*dims, "time", dim), name, {"long_name": said, "units": "1"}))
+            results.append(xr.DataArray(values, coordinates, (*dims, "time", dim), name, said(meaning)))
         return results[0], results[1]
 
     def step(self, dt: Any) -> float:
@@ -213,8 +220,8 @@ class RNN(eqx.Module):
 
 
 @eqx.filter_jit
-def _rollout(rnn: RNN, state: State, inputs: Float[AnyArray, "time trials I"], dt: float) -> tuple[AnyArray, AnyArray]:
-    return rollout(rnn.projection(state), inputs, state.layout.rank, dt, rnn.tau, rnn.dt is None)
+def _simulate(rnn: RNN, state: State, inputs: Float[AnyArray, "trials time I"], dt: float) -> tuple[AnyArray, AnyArray]:
+    return rnn.simulate(state, inputs, dt)
 
 
 @functools.lru_cache

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from overlaps._checks import argument_error, count, number
 from overlaps._connectivity import Overlaps
+from overlaps._labels import said
 from overlaps._precision import random_key
 from overlaps._quadrature import refinements
 from overlaps._rnn import RNN
@@ -129,8 +130,7 @@ def learn_mean_field(
     if nodes == "auto" and not change < tolerance:
         missed = f"it changes by {change:.1g} with {last.sizes['neuron']} nodes"
         warnings.warn(f"The mean field misses `tolerance` = {tolerance:g}: {missed}.", RuntimeWarning, stacklevel=2)
-    said = {"long_name": "change of overlaps in the last refinement", "units": "1"}
-    last = last.assign(mean_field_change=(squares**0.5).assign_attrs(said))
+    last = last.assign(mean_field_change=(squares**0.5).assign_attrs(said("change of overlaps in the last refinement")))
     return last.assign_attrs(nodes=last.sizes["neuron"], mean_field_error=change, tolerance=tolerance)
 
 
@@ -185,11 +185,11 @@ def _gathered(theory: xr.Dataset, mean_field: xr.Dataset, networks: xr.Dataset) 
         dataset[name].attrs = theory[name].attrs
         for reference, values in (("theory", theory), ("mean_field", mean_field)):
             dataset[f"{name}_{reference}"] = values[name].drop_vars("step", errors="ignore")
-    said = {"deviation": "overlaps", "loss_deviation": "loss", "output_deviation": "output"}
-    for name in said.keys() & dataset.keys():
-        dataset[name].attrs = {"long_name": f"deviation of the {said[name]}", "units": "1"}
-        dataset[name.replace("deviation", "bias")].attrs = {"long_name": f"closure bias of the {said[name]}", "units": "1"}
-    dataset["size"].attrs = {"long_name": "neurons", "units": "1"}
+    meanings = {"deviation": "overlaps", "loss_deviation": "loss", "output_deviation": "output"}
+    for name in meanings.keys() & dataset.keys():
+        dataset[name].attrs = said(f"deviation of the {meanings[name]}")
+        dataset[name.replace("deviation", "bias")].attrs = said(f"closure bias of the {meanings[name]}")
+    dataset["size"].attrs = said("neurons")
     return dataset
 
 
@@ -214,8 +214,8 @@ def _scaling(dataset: xr.Dataset) -> dict[str, Any]:
     crossover[~(high[limit] < 0)] = np.nan
     dims = ("reference", "time")
     return {
-        "exponent": (dims, exponent, {"long_name": "exponent of the deviation in the size", "units": "1"}),
-        "exponent_low": (dims, low, {"long_name": "lower end of its 95 % interval", "units": "1"}),
-        "exponent_high": (dims, high, {"long_name": "upper end of its 95 % interval", "units": "1"}),
-        "crossover": ("time", crossover, {"long_name": "size at which finite size equals closure bias", "units": "neurons"}),
+        "exponent": (dims, exponent, said("exponent of the deviation in the size")),
+        "exponent_low": (dims, low, said("lower end of its 95 % interval")),
+        "exponent_high": (dims, high, said("upper end of its 95 % interval")),
+        "crossover": ("time", crossover, said("size at which finite size equals closure bias", "neurons")),
     }

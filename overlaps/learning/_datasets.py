@@ -13,6 +13,7 @@ import xarray as xr
 
 from overlaps._checks import argument_error
 from overlaps._connectivity import MeanField, Network, Neurons, Overlaps, State
+from overlaps._labels import said
 from overlaps._layout import Layout
 from overlaps._rnn import RNN
 from overlaps.learning._describe import describe, restore
@@ -68,30 +69,30 @@ def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: R
     sigma = values["gram"][..., [pair.row for pair in pairs], [pair.column for pair in pairs]]
     units = phases[0].task.loss_units
     variables = {
-        "sigma": ((*lead, "time", "overlap"), sigma, _said("overlap a.b / N")),
-        "loss": ((*lead, "time"), values["loss"], _said("loss", units)),
-        "gradient_norm": ((*lead, "time"), values["gradient_norm"], _said("norm of the loss gradient dL/dF", units)),
+        "sigma": ((*lead, "time", "overlap"), sigma, said("overlap a.b / N")),
+        "loss": ((*lead, "time"), values["loss"], said("loss", units)),
+        "gradient_norm": ((*lead, "time"), values["gradient_norm"], said("norm of the loss gradient dL/dF", units)),
     }
     for name in values.keys() & DIMENSIONS.keys():
-        variables[name] = ((*lead, "time", *DIMENSIONS[name]), values[name], _said(MEANINGS[name]))
+        variables[name] = ((*lead, "time", *DIMENSIONS[name]), values[name], said(MEANINGS[name]))
     coordinates = {
-        "overlap": ("overlap", [pair.label for pair in pairs], _said("overlap")),
-        "left": ("overlap", [pair.left for pair in pairs], _said("first vector")),
-        "right": ("overlap", [pair.right for pair in pairs], _said("second vector")),
-        "visible": ("overlap", list(rnn.visible(layout)), _said("loss-visible")),
+        "overlap": ("overlap", [pair.label for pair in pairs], said("overlap")),
+        "left": ("overlap", [pair.left for pair in pairs], said("first vector")),
+        "right": ("overlap", [pair.right for pair in pairs], said("second vector")),
+        "visible": ("overlap", list(rnn.visible(layout)), said("loss-visible")),
         **_times(done),
     }
     if lead:
-        coordinates["batch"] = ("batch", np.arange(len(sigma)), _said("network of the batch"))
+        coordinates["batch"] = ("batch", np.arange(len(sigma)), said("network of the batch"))
     if isinstance(start, Neurons):
-        coordinates["vector"] = ("vector", list(layout.labels), _said("connectivity vector"))
+        coordinates["vector"] = ("vector", list(layout.labels), said("connectivity vector"))
         if isinstance(start, MeanField):
             dims = (*lead[: start.m.ndim - 2], "neuron")
-            variables["weights"] = (dims, np.asarray(start.weights), _said("weight of a node among all neurons"))
+            variables["weights"] = (dims, np.asarray(start.weights), said("weight of a node among all neurons"))
         for name, state in (("initial", start), ("final", end)):
             if isinstance(state, Neurons):
                 dims = (*lead[: state.m.ndim - 2], "neuron", "vector")
-                variables[f"{name}_vectors"] = (dims, np.asarray(state.vectors), _said(f"{name} connectivity vectors"))
+                variables[f"{name}_vectors"] = (dims, np.asarray(state.vectors), said(f"{name} connectivity vectors"))
     dataset = xr.Dataset(variables, coordinates)
     records = [record for one in done for record in one.records]
     for name in sorted({name for record in records for name in record.statistics}):
@@ -184,7 +185,7 @@ def description(dataset: xr.Dataset, name: str) -> Any:
 def _times(done: Sequence[Trajectory]) -> dict[str, Any]:
     """Coordinates along time, cumulative over phases; one row per network where networks of a batch differ in them."""
     coordinates: dict[str, Any] = {}
-    for name, said in (("time", "learning time, learning rate x step"), ("step", "gradient step")):
+    for name, meaning in (("time", "learning time, learning rate x step"), ("step", "gradient step")):
         if any(name not in one.rows for one in done):
             continue
         joined, offset = [], 0
@@ -196,18 +197,14 @@ def _times(done: Sequence[Trajectory]) -> dict[str, Any]:
         coordinates["learning_time" if name == "time" and shape else name] = (
             (*("batch",) * len(shape), "time"),
             values,
-            _said(said),
+            said(meaning),
         )
     if done[0].run.phase.name:
         names = [one.run.phase.name for one in done for _ in range(one.rows["loss"].shape[-1])]
-        coordinates["phase"] = ("time", names, _said("phase of the protocol"))
+        coordinates["phase"] = ("time", names, said("phase of the protocol"))
     return coordinates
 
 
 def _ending(ending: np.ndarray) -> Any:
     names = [Ending(one).name.lower() for one in np.ravel(ending)]
     return names if ending.ndim else names[0]
-
-
-def _said(long_name: str, units: str = "1") -> dict[str, str]:
-    return {"long_name": long_name, "units": units}

@@ -9,6 +9,7 @@ import xarray as xr
 from overlaps._checks import argument_error
 from overlaps._connectivity import Network, State
 from overlaps._gram import square_root
+from overlaps._labels import said
 from overlaps._layout import Layout
 from overlaps._rnn import RNN
 from overlaps.learning._datasets import description, grams, layout_of
@@ -60,9 +61,7 @@ def _along(dataset: xr.Dataset, rates: dict[str, float] | None) -> xr.Dataset:
         "balance": "m.m / r_m - z.z / r_z over N",
         "gauge": "u^T u / r_u - v^T v / r_v over N",
     }
-    variables = {
-        name: ((*lead, *dims[name]), values, {"long_name": names[name], "units": "1"}) for name, values in charges.items()
-    }
+    variables = {name: ((*lead, *dims[name]), values, said(names[name])) for name, values in charges.items()}
     times = {name: values for name, values in dataset.coords.items() if set(values.dims) <= set(lead)}
     return xr.Dataset(variables, times, {"description": "charges of gradient flow"})
 
@@ -143,5 +142,5 @@ def metric(state: State, rnn: RNN, rates: Mapping[str, float] | None = None) -> 
             "source_visible": ("source", seen),
         },
         name="metric",
-        attrs={"long_name": "metric of the learning flow", "units": "1"},
+        attrs=said("metric of the learning flow"),
     )

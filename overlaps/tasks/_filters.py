@@ -11,7 +11,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
-from overlaps._checks import argument_error, is_traced, number, numpy_for, parameter, real_array
+from overlaps._checks import argument_error, as_float, is_traced, number, numpy_for, parameter, real_array
 from overlaps._connectivity import Network, State
 from overlaps._gramians import LARGEST_TAYLOR_NORM
 from overlaps._precision import in_float64
@@ -19,7 +19,7 @@ from overlaps._rnn import RNN
 from overlaps._simulation import LARGEST_PANEL_NORM, quadrature
 from overlaps._typing import AnyArray
 from overlaps.tasks._filter_losses import GramianLoss, SampledLoss
-from overlaps.tasks._task import Task, refuse_batch
+from overlaps.tasks._task import Task, evaluate, refuse_batch, require_sizes
 from overlaps.tasks._time import samples_of
 
 # Rates per tau that are resolved where values cannot be read; beyond, the loss is NaN.
@@ -47,7 +47,7 @@ class LinearFilter(Task):
     loss_units: ClassVar[str] = "1 / time"
 
     def __init__(self, A: Any, B: Any, C: Any, horizon: float | None = 20.0):
-        arrays = [_float64(real_array(name, value)) for name, value in (("A", A), ("B", B), ("C", C))]
+        arrays = [as_float(real_array(name, value)) for name, value in (("A", A), ("B", B), ("C", C))]
         batch = np.broadcast_shapes(*(array.shape[:-2] for array in arrays))
         rows = arrays[0].shape[-1] if arrays[0].ndim else 0
         for name, array, fits in zip(
@@ -97,7 +97,7 @@ class LinearFilter(Task):
         Raises ValueError when inputs or outputs do not match, when the horizon is no multiple of dt, and when the horizon
         is infinite but the network unstable.
         """
-        return _evaluate(self.objective(state, rnn), state)
+        return evaluate(self.objective(state, rnn), state)
 
     def objective(self, state: State, rnn: RNN) -> Callable[[State], Float[AnyArray, ""]]:
         """The loss as a function of states shaped like `state`, everything else prepared; raises as `loss` does."""
@@ -149,10 +149,7 @@ class LinearFilter(Task):
     def _check(self, state: State, rnn: RNN) -> None:
         refuse_batch(state, self)
         rnn.require_linear()
-        inputs, _, outputs = state.layout
-        for name, has, needs in (("inputs", inputs, self.inputs), ("outputs", outputs, self.outputs)):
-            if has != needs:
-                raise argument_error("state", f"have {needs} {name}, as the task has", f"it has {has}")
+        require_sizes(state, self.inputs, self.outputs)
         if self.horizon is None and not is_traced(state):
             with jax.enable_x64(True):
                 A = np.asarray(rnn.system(state.overlaps()).A)
@@ -233,11 +230,6 @@ def damped_oscillation(
 linear_filter = LinearFilter
 
 
-@eqx.filter_jit
-def _evaluate(objective: Callable[[State], Float[AnyArray, ""]], state: State) -> Float[AnyArray, ""]:
-    return objective(state)
-
-
 def _panel_rate(state: State, rnn: RNN) -> float:
     """The rate that a panel of length 1 / rate resolves, from the norm of the recurrent weights."""
     net = state.overlaps()
@@ -250,10 +242,6 @@ def _stack(rows: list[list[Any]]) -> Any:
     xp = numpy_for(rows)
     entries = xp.broadcast_arrays(*(entry for row in rows for entry in row))
     return xp.stack(entries, axis=-1).reshape(*entries[0].shape, len(rows), len(rows[0]))
-
-
-def _float64(array: Any) -> Any:
-    return array if is_traced(array) else array.astype(float)
 
 
 def expm(A: Any) -> Any:

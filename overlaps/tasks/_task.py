@@ -56,3 +56,16 @@ def refuse_batch(state: State, task: Task) -> None:
             raise argument_error(
                 name, "be a single one to have a loss", f"a batch of {shape[0]} came", "Map over it with jax.vmap, or loop."
             )
+
+
+def require_sizes(state: State, inputs: int, outputs: int) -> None:
+    """Raise ValueError unless the state has as many inputs and outputs as the task."""
+    for name, has, needs in (("inputs", state.layout.inputs, inputs), ("outputs", state.layout.outputs, outputs)):
+        if has != needs:
+            raise argument_error("state", f"have {needs} {name}, as the task has", f"it has {has}")
+
+
+@eqx.filter_jit
+def evaluate(objective: Callable[[State], Any], state: State) -> Any:
+    """The loss of a state, compiled."""
+    return objective(state)

@@ -4,10 +4,9 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from overlaps._activity import require_single, rollout
+from overlaps._activity import require_single
 from overlaps._checks import argument_error, count, number
 from overlaps._connectivity import State
 from overlaps._rnn import RNN
@@ -35,10 +34,7 @@ class Teacher(TrialGenerator):
         since = np.arange(samples)[None, :, None] - onset
         pulses = self.pulse * jax.random.rademacher(sign_key, shape, float) * ((since >= 0) & (since < self.length))
         inputs = pulses + self.noise * jax.random.normal(noise_key, pulses.shape)
-        rnn = self.rnn
-        steps = jnp.moveaxis(inputs, 1, 0)
-        outputs = rollout(rnn.projection(self.state), steps, self.state.layout.rank, self.dt, rnn.tau, rnn.dt is None)[1]
-        return Trials(inputs, jnp.moveaxis(outputs, 1, 0), None, self.dt)
+        return Trials(inputs, self.rnn.simulate(self.state, inputs, self.dt)[1], None, self.dt)
 
 
 def teacher(

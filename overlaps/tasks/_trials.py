@@ -10,13 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._activity import rollout
-from overlaps._checks import argument_error, is_traced, number, numpy_for, real_array
+from overlaps._checks import argument_error, as_float, is_traced, number, numpy_for, real_array
 from overlaps._connectivity import State
 from overlaps._precision import in_float64, random_key
 from overlaps._rnn import RNN
 from overlaps._typing import AnyArray
-from overlaps.tasks._task import Task, refuse_batch
+from overlaps.tasks._task import Task, evaluate, refuse_batch, require_sizes
 
 LossFunction = Callable[[Any, Any, Any], Any]
 
@@ -76,19 +75,16 @@ class Trials(Task):
     @in_float64
     def loss(self, state: Any, rnn: Any) -> Float[AnyArray, ""]:
         """The loss of `state` on these trials; differentiable. Raises ValueError when sizes or steps do not match."""
-        return _evaluate(self.objective(state, rnn), state)
+        return evaluate(self.objective(state, rnn), state)
 
     def objective(self, state: Any, rnn: Any) -> "TrialLoss":
         if not isinstance(rnn, RNN):
             raise argument_error("rnn", "be an RNN", f"{type(rnn).__name__} came")
         refuse_batch(state, self)
-        inputs, _, outputs = state.layout
-        for name, has, needs in (("inputs", inputs, self.inputs.shape[-1]), ("outputs", outputs, self.targets.shape[-1])):
-            if has != needs:
-                raise argument_error("state", f"have {needs} {name}, as the task has", f"it has {has}")
+        require_sizes(state, self.inputs.shape[-1], self.targets.shape[-1])
         rnn.step(self.dt)
         rnn.projection(state)  # raises for a phi of unknown gain
-        return TrialLoss(jnp.moveaxis(self.inputs, 1, 0), self.targets, self.mask, rnn, self.dt, self.loss_function)
+        return TrialLoss(self.inputs, self.targets, self.mask, rnn, self.dt, self.loss_function)
 
     def __repr__(self) -> str:
         trials, samples, inputs = self.inputs.shape[-3:]
@@ -99,7 +95,7 @@ class Trials(Task):
 class TrialLoss(eqx.Module):
     """The loss of a state on trials, by simulation of its latents."""
 
-    inputs: Float[AnyArray, "time trials I"]
+    inputs: Float[AnyArray, "trials time I"]
     targets: Float[AnyArray, "trials time O"]
     mask: Float[AnyArray, "trials time O"]
     rnn: RNN
@@ -111,9 +107,7 @@ class TrialLoss(eqx.Module):
 
     def response(self, state: State) -> Float[AnyArray, "trials time O"]:
         """The outputs."""
-        rnn = self.rnn
-        outputs = rollout(rnn.projection(state), self.inputs, state.layout.rank, self.dt, rnn.tau, rnn.dt is None)[1]
-        return jnp.moveaxis(outputs, 1, 0)
+        return self.rnn.simulate(state, self.inputs, self.dt)[1]
 
     def compare(self, response: AnyArray, targets: AnyArray) -> Float[AnyArray, ""]:
         """The loss of outputs under targets."""
@@ -181,21 +175,11 @@ class FreshLoss(eqx.Module):
         return loss, loss
 
 
-@eqx.filter_jit
-def _evaluate(objective: TrialLoss, state: State) -> Float[AnyArray, ""]:
-    return objective(state)
-
-
 @in_float64
 def _draw(generator: TrialGenerator, key: Any) -> Trials:
     trials = eqx.filter_jit(type(generator).trials)(generator, key)
     _check_mask(trials.mask)  # which could not be read while it was traced
     return trials
-
-
-def as_float(array: Any) -> Any:
-    """A float64 NumPy array, unless it is traced."""
-    return array if is_traced(array) else np.asarray(array, float)
 
 
 def _mask(mask: Any, targets: Any) -> Any:

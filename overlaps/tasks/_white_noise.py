@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._checks import argument_error, choice, count, number
+from overlaps._checks import argument_error, as_float, choice, count, number
 from overlaps._typing import AnyArray
 from overlaps.tasks._filters import LinearFilter, expm
 from overlaps.tasks._time import samples_of
-from overlaps.tasks._trials import FreshTrials, TrialGenerator, Trials, as_float
+from overlaps.tasks._trials import FreshTrials, TrialGenerator, Trials
 
 
 def summed_error(outputs: AnyArray, targets: AnyArray, mask: AnyArray) -> Float[AnyArray, ""]:
