@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# Two workers, each with one thread for its small matrices: those of two get into each other's way.
+PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: demo test quick lint types benchmark clean
 
@@ -9,10 +11,10 @@ demo: $(STAMP)  ## install, and run the main job
 	$(BIN)/python -m overlaps
 
 test: lint types  ## everything that has to hold: lint, types, all tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(PYTEST)
 
 quick: $(STAMP)  ## the quick tests alone
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(STAMP)
 	$(BIN)/python -m ruff check .

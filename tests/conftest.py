@@ -1,6 +1,29 @@
+import gc
+import os
+
+# Nearly all of the time of these tests goes into compiling small programs that run for milliseconds: let XLA optimise less.
+# Before JAX is imported, and in the environment, so that programs that tests start inherit it.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        *os.environ.get("XLA_FLAGS", "").split(),
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+        "--xla_cpu_use_fusion_emitters=false",
+    ]
+)
+
 import jax
 import matplotlib as mpl
+import pytest
 
 mpl.use("Agg")
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_programs_left():
+    """Drop the compiled programs of a module: each holds memory maps, of which a process may have 65530."""
+    yield
+    jax.clear_caches()
+    gc.collect()

@@ -55,24 +55,25 @@ def test_flow_saves_from_start_to_end():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("full", [False, True])
-def test_files_states_and_repeats(full, tmp_path):
+@pytest.mark.parametrize(
+    ("full", "rule"),
+    [
+        (False, ov.GradientFlow(0.5, solver=diffrax.Dopri5())),
+        (True, ov.GradientDescent(1e-2, 40, optimizer=functools.partial(optax.sgd, momentum=0.5), rates={"z": 0.5})),
+    ],
+)
+def test_files_states_and_repeats(full, rule, tmp_path):
     network = ov.Overlaps.random(0).sample(12, 0)
     state = network if full else network.overlaps()
-    momentum = functools.partial(optax.sgd, momentum=0.5)
-    for rule in (
-        ov.GradientDescent(1e-2, 40, optimizer=momentum, rates={"z": 0.5}),
-        ov.GradientFlow(0.5, solver=diffrax.Dopri5()),
-    ):
-        dataset = ov.learn(state, TASK, EULER, rule, saves=11, key=3)
-        dataset.to_netcdf(tmp_path / "run.nc")
-        loaded = xr.load_dataset(tmp_path / "run.nc")
-        xr.testing.assert_identical(loaded, dataset)
-        start, end = ov.initial_state(loaded), ov.final_state(loaded)
-        assert type(start) is type(end) is type(state)
-        np.testing.assert_array_equal(start.overlaps().gram, state.overlaps().gram)
-        np.testing.assert_allclose(end.overlaps()["zm"].item(), dataset["sigma"].sel(overlap="zm")[-1], atol=1e-14)
-        xr.testing.assert_identical(ov.rerun(loaded), dataset)
+    dataset = ov.learn(state, TASK, EULER, rule, saves=11, key=3)
+    dataset.to_netcdf(tmp_path / "run.nc")
+    loaded = xr.load_dataset(tmp_path / "run.nc")
+    xr.testing.assert_identical(loaded, dataset)
+    start, end = ov.initial_state(loaded), ov.final_state(loaded)
+    assert type(start) is type(end) is type(state)
+    np.testing.assert_array_equal(start.overlaps().gram, state.overlaps().gram)
+    np.testing.assert_allclose(end.overlaps()["zm"].item(), dataset["sigma"].sel(overlap="zm")[-1], atol=1e-14)
+    xr.testing.assert_identical(ov.rerun(loaded), dataset)
 
 
 def test_a_run_can_be_continued():

@@ -123,9 +123,7 @@ def brute_force_loss(net, task, rnn):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tau", [1.0, 1.7])
-@pytest.mark.parametrize("horizon", HORIZONS)
-@pytest.mark.parametrize("dt", STEPS)
+@pytest.mark.parametrize(("dt", "horizon", "tau"), [(None, 20.0, 1.0), (None, None, 1.7), (0.05, 20.0, 1.7), (0.05, None, 1.0)])
 def test_loss_against_brute_force_impulse_responses(dt, horizon, tau):
     net = ov.Overlaps.random(1, rank=2, inputs=2, outputs=2)
     task, rnn = oscillating_task(2, 2, horizon), ov.RNN(tau=tau, dt=dt)
@@ -174,8 +172,7 @@ def test_single_precision_targets_count_as_double():
     np.testing.assert_allclose(task.loss(net, rnn), exact.loss(net, rnn), rtol=1e-14)
 
 
-@pytest.mark.parametrize("horizon", HORIZONS)
-@pytest.mark.parametrize("dt", STEPS)
+@pytest.mark.parametrize(("dt", "horizon"), [(None, 20.0), (0.05, None)])
 def test_gradient_against_finite_differences(dt, horizon):
     net, task, rnn = ov.Overlaps.random(3, rank=2), oscillating_task(1, 1, horizon), ov.RNN(tau=0.6, dt=dt)
 
@@ -192,10 +189,7 @@ def test_gradient_against_finite_differences(dt, horizon):
 
 @pytest.mark.parametrize(
     ("sizes", "dt"),
-    [
-        (tuple(int(size) for size in np.random.default_rng(seed).integers(1, 4, 3)), dt)
-        for seed, dt in enumerate([None, 0.1, None, 0.1])
-    ],
+    [(tuple(int(size) for size in np.random.default_rng(seed).integers(1, 4, 3)), dt) for seed, dt in ((0, None), (3, 0.1))],
 )
 def test_gradient_vanishes_exactly_on_the_invisible_and_only_there(sizes, dt):
     inputs, rank, outputs = sizes

@@ -27,8 +27,7 @@ def test_the_pitchfork_of_rank_one_is_where_the_theory_has_it():
     assert ov.RNN("erf").fixed_points(bistable(1.0)).sel(latent="u")["kind"].values.tolist() == ["marginal"]
 
 
-@pytest.mark.parametrize("uu", [1e-4, 1.0, 1e4])
-@pytest.mark.parametrize("rank", [1, 2])
+@pytest.mark.parametrize(("uu", "rank"), [(1e-4, 1), (1e4, 2)])
 def test_close_to_the_pitchfork_there_are_as_many_fixed_points_as_the_theory_has(uu, rank):
     # Along u1 as at rank 1; along u2 with vu = 1/2 nothing rests but the origin.
     variances = [1.0, *[uu] * rank, *[4 / uu] * rank, 1.0]
@@ -88,8 +87,7 @@ def test_at_a_kink_the_jacobian_does_not_decide(strength, grows):
     assert (line.get_label(), line.get_marker()) == ("nonsmooth", "s")
 
 
-@pytest.mark.parametrize("phi", ["erf", "tanh", "relu"])
-@pytest.mark.parametrize("resolution", ["overlaps", "network"])
+@pytest.mark.parametrize(("phi", "resolution"), [("tanh", "overlaps"), ("erf", "network"), ("relu", "network")])
 def test_fixed_points_are_where_activity_comes_to_rest(phi, resolution):
     net = ov.Overlaps.random(3, rank=2, scale=1.6, n=60)
     state = net if resolution == "overlaps" else net.sample(60, 0)
@@ -153,10 +151,10 @@ def test_stability_is_that_of_the_euler_map_where_there_is_one():
     assert ov.RNN(dt=0.6).fixed_points(net)["kind"].item() == "unstable"
 
 
-@pytest.mark.parametrize("rank", [1, 2])
-def test_portraits_hold_the_flow(rank):
+@pytest.mark.parametrize(("rank", "tau"), [(1, 1.0), (2, 0.5)])
+def test_portraits_hold_the_flow(rank, tau):
     net = ov.Overlaps.random(3, rank=rank, scale=1.6, n=60)
-    rnn = ov.RNN("erf", tau=0.5)
+    rnn = ov.RNN("erf", tau=tau)
     portrait = rnn.phase_portrait(net, 0.2, points=7, extent=1.5)
     names = ["u"] if rank == 1 else ["u1", "u2"]
     assert portrait["velocity"].dims == (*names, "latent")
@@ -165,7 +163,7 @@ def test_portraits_hold_the_flow(rank):
     kappa = np.array([0.2, *[portrait[name][4].item() for name in names]])
     gram, split = net.gram, 1 + rank
     gain = 1 / np.sqrt(1 + np.pi / 2 * kappa @ gram[:split, :split] @ kappa)
-    expected = (gain * gram[split : split + rank, :split] @ kappa - kappa[1:]) / 0.5
+    expected = (gain * gram[split : split + rank, :split] @ kappa - kappa[1:]) / tau
     np.testing.assert_allclose(portrait["velocity"].isel(place), expected, atol=1e-12)
     path = rnn.latents(net, np.ones((2, 30, 1)), dt=0.1)
     ax = ov.plots.plot_phase_portrait(portrait, path)

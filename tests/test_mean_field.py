@@ -47,24 +47,23 @@ def test_at_the_start_the_limit_is_the_closure():
     net, pulse = ov.Overlaps(CORRELATED), np.ones((20, 1))
     softplus = ov.RNN("softplus", dt=0.2)
     np.testing.assert_allclose(softplus.output(net.mean_field(), pulse), softplus.output(net, pulse), atol=1e-12)
-    for phi in ("erf", "tanh"):
-        rnn = ov.RNN(phi, dt=0.2)
-        errors = [np.abs(rnn.output(net.mean_field(q**4), pulse) - rnn.output(net, pulse)).max().item() for q in (5, 8, 11)]
-        assert errors[0] > 3 * errors[1] > 9 * errors[2]
-        assert errors[2] < 1e-4
+    rnn = ov.RNN("tanh", dt=0.2)
+    errors = [np.abs(rnn.output(net.mean_field(q**4), pulse) - rnn.output(net, pulse)).max().item() for q in (5, 8, 11)]
+    assert errors[0] > 3 * errors[1] > 9 * errors[2]
+    assert errors[2] < 1e-4
 
 
 @pytest.mark.slow
 def test_learning_against_an_independent_tensor_quadrature():
     phi = "erf"
-    task, rule = short_task(), ov.GradientDescent(0.2, 120)
-    x, weights = np.polynomial.hermite_e.hermegauss(10)
+    task, rule = short_task(), ov.GradientDescent(0.8, 30)
+    x, weights = np.polynomial.hermite_e.hermegauss(9)
     nodes = np.array(list(itertools.product(x, repeat=4))) @ np.linalg.cholesky(CORRELATED).T
     weights = np.prod(list(itertools.product(weights / weights.sum(), repeat=4)), axis=1)
-    expected = nonlinear.train_nodes(nodes, weights, (1, 1, 1), PHI[phi], SLOPES[phi], task.inputs, task.targets, 0.2, 0.2, 120)
+    expected = nonlinear.train_nodes(nodes, weights, (1, 1, 1), PHI[phi], SLOPES[phi], task.inputs, task.targets, 0.2, 0.8, 30)
     net, rnn = ov.Overlaps(CORRELATED), ov.RNN(phi, dt=0.2)
     errors = []
-    for per_axis in (5, 6, 7, 8):
+    for per_axis in (5, 6, 7):
         dataset = ov.learn(net.mean_field(per_axis**4), task, rnn, rule, saves=2)
         errors.append(np.abs(ov.final_state(dataset).overlaps().gram - expected).max())
     assert errors[1] < 1e-4  # the default
@@ -76,7 +75,7 @@ def test_learning_against_an_independent_tensor_quadrature():
 @pytest.mark.slow
 def test_rank_two_by_tensor_and_by_scattered_points():
     net = ov.Overlaps(0.8 * np.eye(6) + 0.2, rank=2)
-    task, rnn, rule = short_task(), ov.RNN("erf", dt=0.2), ov.GradientDescent(0.3, 60)
+    task, rnn, rule = short_task(), ov.RNN("erf", dt=0.2), ov.GradientDescent(1.0, 18)
 
     def trained(state):
         return ov.final_state(ov.learn(state, task, rnn, rule, saves=2)).overlaps().gram
@@ -102,15 +101,15 @@ def test_large_networks_approach_it_under_every_rule_that_closes():
     def momentum(rate):
         return optax.chain(optax.clip_by_global_norm(0.05), optax.sgd(rate, momentum=0.8))
 
-    for rule in (ov.GradientDescent(0.3, 30, momentum, {"m": 0.0, "v": 0.5}), ov.GradientDescent(0.3, 15)):
-        start, limit = ov.learn(net.mean_field(), task, rnn, rule, saves=2)["sigma"]
-        deviations = []
-        for n in (50, 800):
-            networks = [net.sample(n, seed, exact=False) for seed in range(8)]
-            runs = ov.learn(jax.tree.map(lambda *blocks: np.stack(blocks), *networks), task, rnn, rule, saves=2)
-            deviations.append(np.sqrt(((runs["sigma"][:, -1] - limit) ** 2).mean()).item())
-        assert deviations[0] / deviations[1] == pytest.approx(4.0, rel=0.5)  # 1 / sqrt(N)
-        assert np.abs(limit - start).max() > 0.05
+    rule = ov.GradientDescent(0.3, 30, momentum, {"m": 0.0, "v": 0.5})
+    start, limit = ov.learn(net.mean_field(), task, rnn, rule, saves=2)["sigma"]
+    deviations = []
+    for n in (50, 800):
+        networks = [net.sample(n, seed, exact=False) for seed in range(8)]
+        runs = ov.learn(jax.tree.map(lambda *blocks: np.stack(blocks), *networks), task, rnn, rule, saves=2)
+        deviations.append(np.sqrt(((runs["sigma"][:, -1] - limit) ** 2).mean()).item())
+    assert deviations[0] / deviations[1] == pytest.approx(4.0, rel=0.5)  # 1 / sqrt(N)
+    assert np.abs(limit - start).max() > 0.05
 
 
 def test_a_limit_of_equal_weights_is_a_network():
@@ -150,21 +149,21 @@ def test_the_distance_from_joint_normality():
     task, rnn, rule = short_task(), ov.RNN(dt=0.2), ov.GradientDescent(1e-12, 1)
 
     def distance(state):
-        return ov.learn(state, task, rnn, rule, saves=2, observe="moments")["non_gaussianity"][0].item()
+        return ov.learn(state, task, rnn, rule, saves=2, observe="moments")["non_gaussianity"].isel(time=0).values
 
     net = ov.Overlaps(CORRELATED)
     assert distance(net.mean_field()) < 1e-20
     # By chance alone: (4 * 5 * 6 / 12 + 4 * 5 * 6 * 7 / 48) / N = 27.5 / N, here the mean of twenty networks.
-    found = np.mean([distance(net.sample(2000, seed, exact=False)) for seed in range(20)])
-    assert found == pytest.approx(27.5 / 2000, rel=0.15)
+    networks = [net.sample(2000, seed, exact=False) for seed in range(20)]
+    assert distance(jax.tree.map(lambda *blocks: np.stack(blocks), *networks)).mean() == pytest.approx(27.5 / 2000, rel=0.15)
     # Each vector is normal, and they are uncorrelated, but not independent: kappa_4 sees it.
     x, sign = np.random.default_rng(0).standard_normal((2, 4000))
     joined = ov.Network(x, x * np.sign(sign), *np.random.default_rng(1).standard_normal((2, 4000)))
     assert distance(joined) > 20 * 27.5 / 4000
     # The divergence of a Gamma distribution of shape 50 from the normal one of its mean and variance.
-    gamma = np.random.default_rng(2).gamma(50.0, size=400_000)
+    gamma = np.random.default_rng(2).gamma(50.0, size=100_000)
     exact = scipy.stats.norm(50, np.sqrt(50)).entropy() - scipy.stats.gamma(50.0).entropy()
-    alone = ov.Network(gamma, *np.random.default_rng(3).standard_normal((3, 400_000)))
+    alone = ov.Network(gamma, *np.random.default_rng(3).standard_normal((3, 100_000)))
     assert distance(alone) == pytest.approx(exact, rel=0.15)
 
 

@@ -22,15 +22,9 @@ def scheduled(rate):
 
 
 RULES = {
-    "plain": None,
-    "sgd": optax.sgd,
-    "momentum": functools.partial(optax.sgd, momentum=0.9),
     "nesterov": functools.partial(optax.sgd, momentum=0.9, nesterov=True),
-    "coupled decay": lambda rate: optax.chain(optax.add_decayed_weights(0.05), optax.sgd(rate, momentum=0.5)),
     "decoupled decay": lambda rate: optax.chain(optax.sgd(rate, momentum=0.5), optax.add_decayed_weights(-1e-3)),
-    "clipping": lambda rate: optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(rate)),
-    "schedule": lambda rate: optax.chain(*scheduled(rate)),
-    "normalised": lambda rate: optax.chain(optax.normalize_by_update_norm(), optax.sgd(rate)),
+    "normalised schedule": lambda rate: optax.chain(optax.normalize_by_update_norm(), *scheduled(5 * rate)),
     "chain": lambda rate: optax.chain(
         optax.clip_by_global_norm(2.0),
         optax.trace(0.8),
@@ -53,7 +47,9 @@ def test_accepted_rules_train_overlaps_as_they_train_networks(name):
     moved = np.abs(theory["sigma"] - theory["sigma"].isel(time=0)).max("time")
     assert float(moved.sel(overlap="m1m1")) < 1e-15
     assert np.all(moved.drop_sel(overlap="m1m1") > 1e-6)
-    if name in ("clipping", "chain"):
+    vectors = simulation[["initial_vectors", "final_vectors"]].sel(vector="m1")
+    np.testing.assert_allclose(vectors["final_vectors"], vectors["initial_vectors"], rtol=1e-15)
+    if name == "chain":
         assert np.all(theory["gradient_norm"][:10] > 2.0)  # so that clipping does clip
 
 
@@ -133,11 +129,14 @@ def test_label_noise_has_the_gradient_of_noisy_targets():
         (lambda rate: optax.chain(optax.clip_by_block_rms(0.1), optax.sgd(rate)), "depends on the number of neurons"),
     ],
 )
-def test_refused_rules_say_why_and_run_on_networks(optimizer, reason):
-    rule = ov.GradientDescent(1e-3, 20, optimizer=optimizer)
+def test_refused_rules_say_why(optimizer, reason):
     with pytest.raises(ValueError, match=reason):
-        ov.learn(NETWORK.overlaps(), TASK, RNN, rule)
-    dataset = ov.learn(NETWORK, TASK, RNN, rule)
+        ov.learn(NETWORK.overlaps(), TASK, RNN, ov.GradientDescent(1e-3, 20, optimizer=optimizer))
+
+
+@pytest.mark.parametrize("optimizer", [optax.adam, lambda rate: optax.chain(optax.clip(1e6), optax.sgd(rate))])
+def test_refused_rules_run_on_networks(optimizer):
+    dataset = ov.learn(NETWORK, TASK, RNN, ov.GradientDescent(1e-3, 20, optimizer=optimizer))
     assert dataset.attrs["acts_on"] == '["vectors P"]'
     assert float(dataset["loss"][-1]) < float(dataset["loss"][0])
 
@@ -198,15 +197,18 @@ def test_stops_end_at_the_first_step_that_reaches_them():
     assert whole.attrs["endings"] == '["complete"]'
 
 
+@pytest.mark.slow
 def test_flows_stop_after_the_solver_step_that_reaches_the_limit():
     net, task = ov.Overlaps.random(0), ov.tasks.exponential_filter(horizon=4.0)
-    whole = ov.learn(net, task, RNN, ov.GradientFlow(6.0), saves=601)
     for name, variable, value in (("stop_loss", "loss", 1e-2), ("stop_gradient", "gradient_norm", 0.1)):
         stopped = ov.learn(net, task, RNN, ov.GradientFlow(6.0, **{name: value}), saves=11)
-        first = float(whole["time"][np.argmax(whole[variable].values <= value)])
-        assert first - 0.01 <= float(stopped["time"][-1]) < first + 0.1
+        end = float(stopped["time"][-1])
+        assert 1.0 < end < 6.0
         assert stopped[variable][-1] <= value < stopped[variable][-2]
         assert stopped.attrs["endings"] == f'["{name}"]'
+        earlier, there = (ov.learn(net, task, RNN, ov.GradientFlow(time), saves=11) for time in (end - 0.1, end))
+        assert earlier[variable][-1] > value
+        np.testing.assert_allclose(stopped["sigma"][-1], there["sigma"][-1], atol=1e-6)
 
 
 def test_random_tasks_need_a_key_steps_and_samples():

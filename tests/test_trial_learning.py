@@ -68,7 +68,6 @@ def test_trials_learn_in_single_precision():
     net, rule = ov.Overlaps.random(0), ov.GradientDescent(0.02, 10)
     filtered = ov.tasks.exponential_filter(horizon=4.0)
     for task, key in (
-        (ov.tasks.white_noise(filtered, trials=20, dt=DT), 1),
         (ov.tasks.white_noise(filtered, 0, trials=20, dt=DT), None),
         (ov.tasks.flip_flop(trials=3, duration=6.0, dt=DT), 1),
         (ov.tasks.decision_making(trials=3, dt=DT), 1),
@@ -81,19 +80,19 @@ def test_trials_learn_in_single_precision():
         assert np.all(np.isfinite(single["loss"]))
 
 
-@pytest.mark.parametrize("trials", [1, 2, 5, 11])
+@pytest.mark.parametrize("trials", [1, 11])
 def test_every_coherence_is_as_likely_as_the_others_for_any_number_of_trials(trials):
     levels = [-16, -8, -4, -2, 2, 4, 8, 16]
     task = ov.tasks.decision_making(trials=trials, dt=1.0)
     draw = jax.jit(jax.vmap(lambda key: task.generator.trials(key).targets[:, -1, 0] * 16))
-    drawn = np.asarray(draw(jax.random.split(jax.random.key(0), 4000)))
+    drawn = np.asarray(draw(jax.random.split(jax.random.key(0), 1000)))
     most, least = -(-trials // 8), trials // 8
     counts = np.stack([(np.abs(drawn - level) < 1e-9).sum(axis=1) for level in levels])
     assert counts.max() == most
     assert counts.min() == least
     for place in (0, trials - 1):  # neither is the place in a set told by the level
         share = [(np.abs(drawn[:, place] - level) < 1e-9).mean() for level in levels]
-        np.testing.assert_allclose(share, 1 / 8, atol=5 * np.sqrt(7 / 64 / 4000))
+        np.testing.assert_allclose(share, 1 / 8, atol=5 * np.sqrt(7 / 64 / 1000))
 
 
 class NothingCounts(ov.tasks.TrialGenerator):
