@@ -3,6 +3,7 @@
 from importlib.metadata import version as _version
 
 from overlaps import (
+    integration as integration,
     plots as plots,
     tasks as tasks,
 )
@@ -10,6 +11,10 @@ from overlaps._connectivity import (
     MeanField as MeanField,
     Network as Network,
     Overlaps as Overlaps,
+)
+from overlaps._dense import (
+    DenseNetwork as DenseNetwork,
+    ReducedNetwork as ReducedNetwork,
 )
 from overlaps._rnn import RNN as RNN
 from overlaps._transfer import Transfer as Transfer

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from overlaps._checks import argument_error, is_traced
 from overlaps._connectivity import Neurons, State
+from overlaps._dense import DenseNetwork
 from overlaps._transfer import Transfer
 from overlaps._typing import AnyArray
 
@@ -30,7 +31,7 @@ Projection = Callable[[Latents], Float[AnyArray, "points read"]]
 def require_single(state: Any, *others: Any) -> None:
     """Raise ValueError unless `state` is one network, and nothing is traced."""
     if not isinstance(state, State):
-        raise argument_error("state", "be an Overlaps, MeanField or Network", f"{type(state).__name__} came")
+        raise argument_error("state", "be an Overlaps, MeanField, Network or DenseNetwork", f"{type(state).__name__} came")
     if is_traced(state, others):
         raise argument_error("state", "be concrete", "something is traced", "Use `projection` inside of jit, vmap and grad.")
     if state.factor.ndim != 2:
@@ -42,10 +43,9 @@ def projection(transfer: Transfer, state: State) -> Projection:
 
     For overlaps it is the Gaussian closure g(Delta) [vm vu; zm zu] kappa with Delta = kappa^T [mm mu; um uu] kappa ([GB26]).
     """
-    inputs, rank, _ = state.layout
-    split = inputs + rank
-    if isinstance(state, Neurons):
-        drivers, readers = state.vectors[:, :split].T, state.weights[:, None] * state.vectors[:, split:]
+    split = state.layout.inputs + state.layout.rank
+    if isinstance(state, Neurons | DenseNetwork):
+        drivers, readers = state.drivers.T, state.readers
 
         def project(latents: Latents) -> Float[AnyArray, "points read"]:
             return transfer.function(latents @ drivers) @ readers

@@ -202,7 +202,7 @@ class Neurons(State):
     weights: eqx.AbstractVar[Float[AnyArray, "*batch N"]]  # of rows in averages over neurons, with the sum 1
 
     def __init__(self, m: Any, u: Any, v: Any, z: Any):
-        self.m, self.u, self.v, self.z = (_columns(name, x) for name, x in zip("muvz", (m, u, v, z), strict=True))
+        self.m, self.u, self.v, self.z = (columns(name, x) for name, x in zip("muvz", (m, u, v, z), strict=True))
         for name, block in (("u", self.u), ("v", self.v), ("z", self.z)):
             if block.shape[:-1] != self.m.shape[:-1]:
                 raise argument_error(name, f"have {self.n} rows, one per neuron, as `m` has", f"it has {block.shape[-2]}")
@@ -223,6 +223,16 @@ class Neurons(State):
         """P = [m u v z]."""
         blocks = (self.m, self.u, self.v, self.z)
         return numpy_for(blocks).concatenate(blocks, axis=-1)
+
+    @property
+    def drivers(self) -> Float[AnyArray, "*batch N split"]:
+        """[m u], along which the latents drive activity."""
+        return self.vectors[..., : self.layout.inputs + self.layout.rank]
+
+    @property
+    def readers(self) -> Float[AnyArray, "*batch N read"]:
+        """[v z] / N, with which recurrence and output read rates, or each row times its weight."""
+        return self.weights[..., None] * self.vectors[..., self.layout.inputs + self.layout.rank :]
 
     @property
     def factor(self) -> Float[AnyArray, "*batch N D"]:
@@ -298,7 +308,7 @@ def _scalar(value: Any) -> Any:
     return float(value) if value.ndim == 0 and not is_traced(value) else value
 
 
-def _columns(name: str, value: Any) -> Any:
+def columns(name: str, value: Any) -> Any:
     array = real_array(name, value)
     if array.ndim == 1:
         array = array[:, None]

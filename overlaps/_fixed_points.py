@@ -33,7 +33,7 @@ MARGINAL = 1e-6
 def fixed_points(rnn: Any, state: Any, input: Any, starts: Any, extent: Any) -> xr.Dataset:
     """What `RNN.fixed_points` says."""
     held = _held(state, input)
-    inputs, rank, _ = state.layout
+    rank = state.layout.rank
     reach = _reach(state, extent)
     starts = min(64 * 2 ** max(rank, 2), MOST_STARTS) if starts is None else count("starts", starts)
     # Sobol points, and the origin among them
@@ -54,7 +54,6 @@ def fixed_points(rnn: Any, state: Any, input: Any, starts: Any, extent: Any) -> 
     eigenvalues[difference[kept] > KINK] = np.nan
     growth = eigenvalues.real if rnn.dt is None else (np.abs(1 + rnn.dt * eigenvalues) - 1) / rnn.dt
     kinds = [_kind(one * rnn.tau) for one in growth]
-    labels = state.layout.labels
     return xr.Dataset(
         {
             "position": (("fixed_point", "latent"), positions, said("latent variable")),
@@ -64,7 +63,7 @@ def fixed_points(rnn: Any, state: Any, input: Any, starts: Any, extent: Any) -> 
             "kind": ("fixed_point", np.array(kinds, dtype="U9"), said("kind of fixed point")),
             "stable": ("fixed_point", np.array([kind == "stable" for kind in kinds], bool), said("whether stable")),
         },
-        {"latent": list(labels[inputs : inputs + rank]), "readout": list(labels[inputs + 2 * rank :])},
+        {"latent": list(state.layout.latents[-rank:]), "readout": list(state.layout.readouts)},
         {"input": held.tolist()},
     )
 
@@ -99,9 +98,8 @@ def _held(state: Any, input: Any) -> Float[np.ndarray, " I"]:
 
 def _reach(state: State, extent: Any) -> float:
     """The latents where a search starts: |k| <= E|v| max|phi| at a fixed point, if phi is bounded."""
-    if extent is not None:
-        return number("extent", extent, above=0.0)
-    return 2 * float(np.sqrt(np.diagonal(state.overlaps()["vv"]).max())) or 1.0
+    readers = np.diagonal(state.overlaps()["vv"])
+    return 2 * float(np.sqrt(readers.max())) or 1.0 if extent is None else number("extent", extent, above=0.0)
 
 
 @eqx.filter_jit

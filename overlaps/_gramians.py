@@ -69,13 +69,18 @@ def infinite_sum(phi: Square, source: Square) -> Square:
 
 def infinite_integral(a: Square, source: Square) -> Square:
     """The solution of the Lyapunov equation A X + X A^T + Q = 0; infinite unless all eigenvalues have negative real part."""
-    # The Cayley transform with shift p maps the equation to a Stein equation with the same solution. Any p > 0 will do; the
-    # geometric mean of the largest and smallest singular value makes doubling converge fastest.
-    eye = jnp.eye(a.shape[0])
-    norms = jnp.linalg.norm(a) / jnp.linalg.norm(jnp.linalg.inv(a))
-    shift = jax.lax.stop_gradient(jnp.sqrt(norms))
-    resolvent = jnp.linalg.inv(shift * eye - a)
-    return infinite_sum((shift * eye + a) @ resolvent, 2 * shift * resolvent @ source @ resolvent.T)
+
+    def residual(x: Square) -> Square:
+        return -(a @ x + x @ a.T)
+
+    def solve(_: Callable, right: Square) -> Square:
+        return _cayley(a, right)
+
+    def solve_transposed(_: Callable, right: Square) -> Square:
+        return _cayley(a.T, right)
+
+    # The derivative of a solution solves an equation with the same matrix: nothing inside `solve` is differentiated.
+    return jax.lax.custom_linear_solve(residual, source, solve, solve_transposed)
 
 
 def orbit(phi: Square, start: Float[AnyArray, "n I"], samples: int) -> Float[AnyArray, "samples n I"]:
@@ -92,6 +97,15 @@ def _double(excess: Square, total: Square) -> tuple[Square, Square]:
     moved = excess @ total
     total = 2 * total + moved + moved.T + moved @ excess.T
     return 2 * excess + excess @ excess, total
+
+
+def _cayley(a: Square, source: Square) -> Square:
+    # The Cayley transform with shift p maps the equation to a Stein equation with the same solution. Any p > 0 will do; the
+    # geometric mean of the largest and smallest singular value makes doubling converge fastest.
+    eye = jnp.eye(a.shape[0])
+    shift = jnp.sqrt(jnp.linalg.norm(a) / jnp.linalg.norm(jnp.linalg.inv(a)))
+    resolvent = jnp.linalg.inv(shift * eye - a)
+    return _squared_smith((shift * eye + a) @ resolvent, 2 * shift * resolvent @ source @ resolvent.T)
 
 
 def _squared_smith(phi: Square, source: Square) -> Square:

@@ -57,6 +57,15 @@ class Layout(NamedTuple):
         return _labels(self)
 
     @property
+    def latents(self) -> tuple[str, ...]:
+        """Names of the latent variables, those of the vectors m and u along which activity is."""
+        return self.labels[: self.inputs + self.rank]
+
+    @property
+    def readouts(self) -> tuple[str, ...]:
+        return self.labels[self.inputs + 2 * self.rank :]
+
+    @property
     def pairs(self) -> tuple[Pair, ...]:
         """All D (D + 1) / 2 distinct overlaps, in the order of `BLOCKS`."""
         return _pairs(self)
@@ -98,9 +107,12 @@ def _slices(layout: Layout) -> dict[str, slice]:
 
 @functools.lru_cache
 def _labels(layout: Layout) -> tuple[str, ...]:
-    return tuple(
-        letter if number == 1 else f"{letter}{index + 1}" for letter, number in layout.counts.items() for index in range(number)
-    )
+    return tuple(name for letter, number in layout.counts.items() for name in numbered(letter, number))
+
+
+def numbered(letter: str, number: int) -> tuple[str, ...]:
+    """The names of a letter's vectors: "m" for a single one, "m1", "m2", ... for several."""
+    return (letter,) if number == 1 else tuple(f"{letter}{index + 1}" for index in range(number))
 
 
 @functools.lru_cache

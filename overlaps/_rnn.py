@@ -13,7 +13,8 @@ from jaxtyping import Float
 from overlaps import _fixed_points
 from overlaps._activity import Projection, projection, require_single, rollout
 from overlaps._checks import argument_error, number, numpy_for, real_array
-from overlaps._connectivity import Network, Neurons, Overlaps, State
+from overlaps._connectivity import Network, Overlaps, State
+from overlaps._dense import DenseNetwork, ReducedNetwork
 from overlaps._labels import said
 from overlaps._layout import Layout
 from overlaps._precision import in_float64
@@ -62,12 +63,12 @@ class RNN(eqx.Module):
         """The continuous-time impulse response system of a linear network.
 
         For overlaps it has I + R states, the filtered inputs k_m and the latents k of h = m k_m + u k:
-        A = [[-1, 0], [vm, vu - 1]] / tau, B = [1; 0] / tau, C = [zm, zu]. For a network it has all N units. Raises ValueError
+        A = [[-1, 0], [vm, vu - 1]] / tau, B = [1; 0] / tau, C = [zm, zu]. For networks it has all N units. Raises ValueError
         for other phi, which have no such system.
         """
         self.require_linear()
         xp = numpy_for(state)
-        if isinstance(state, Network):
+        if isinstance(state, Network | DenseNetwork):
             return LinearSystem((state.W - xp.eye(state.n)) / self.tau, state.m / self.tau, state.z.T / state.n)
         net = state.overlaps()
         inputs, rank, _ = net.layout
@@ -96,8 +97,11 @@ class RNN(eqx.Module):
         to quadrature.
         """
         transfer = transfer_of(self.phi)
-        if not isinstance(state, Neurons):
+        if isinstance(state, Overlaps):
             require_gain(transfer)
+        if isinstance(state, ReducedNetwork) and self.phi != "linear":
+            reason = "a reduction came, whose units are sums of neurons, and phi of a sum is no sum"
+            raise argument_error("state", f"be a whole network for phi {self.phi!r}", reason, "Train the DenseNetwork itself.")
         return projection(transfer, state)
 
     def simulate(
@@ -140,12 +144,11 @@ class RNN(eqx.Module):
 
         Arguments and errors are as in `latents`; phi(h) is `rate(activity)`.
         """
-        if not isinstance(network, Network):
+        if not isinstance(network, Network | DenseNetwork):
             mend = "Sample one with overlaps.sample(n, key), or ask for `latents`."
-            raise argument_error("network", "be a Network", f"{type(network).__name__} came", mend)
+            raise argument_error("network", "be a Network or a DenseNetwork", f"{type(network).__name__} came", mend)
         latents = self.latents(network, inputs, dt)
-        inputs_, rank, _ = network.layout
-        drivers = xr.DataArray(np.asarray(network.vectors)[:, : inputs_ + rank], dims=("neuron", "latent"))
+        drivers = xr.DataArray(np.asarray(network.drivers), dims=("neuron", "latent"))
         activity = latents.drop_vars("latent").dot(drivers, dim="latent")
         return activity.assign_attrs(long_name="activity h", units="1").rename("activity")
 
@@ -186,7 +189,7 @@ class RNN(eqx.Module):
     @in_float64
     def _labelled(self, state: Any, inputs: Any, dt: Any) -> tuple[xr.DataArray, xr.DataArray]:
         require_single(state, inputs)
-        count, rank, _ = state.layout
+        count = state.layout.inputs
         array = real_array("inputs", inputs)
         array = array[:, None] if array.ndim == 1 else array
         if array.ndim not in (2, 3) or array.shape[-1] != count or 0 in array.shape:
@@ -196,15 +199,14 @@ class RNN(eqx.Module):
         trials = array if array.ndim == 3 else array[None]
         latents, output = _simulate(self, state, trials, step)
         times = ("time", step * np.arange(1, trials.shape[1] + 1), said("time", "as tau"))
-        labels = list(state.layout.labels)
         results = []
         for name, dim, values, names, meaning in (
-            ("latents", "latent", latents, labels[: count + rank], "latent variable"),
-            ("output", "readout", output, labels[count + 2 * rank :], "output"),
+            ("latents", "latent", latents, state.layout.latents, "latent variable"),
+            ("output", "readout", output, state.layout.readouts, "output"),
         ):
             values = np.asarray(values)
             values, dims = (values, ("trial",)) if array.ndim == 3 else (values[0], ())
-            coordinates = {"time": times, dim: names}
+            coordinates = {"time": times, dim: list(names)}
             results.append(xr.DataArray(values, coordinates, (*dims, "time", dim), name, said(meaning)))
         return results[0], results[1]
 

@@ -1,5 +1,6 @@
 """Simulation of all N units: the independent check of everything that is computed from overlaps."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from overlaps._connectivity import Network
+from overlaps._dense import DenseNetwork
 from overlaps._rnn import RNN
 from overlaps._typing import AnyArray
 
@@ -17,26 +19,24 @@ LARGEST_LAST_TERM = 1e-13
 LARGEST_PANEL_NORM = 2.0  # of a rate times the length of a panel, for the quadrature to be exact to rounding
 
 
-def euler_response(network: Network, rnn: RNN, dt: float, samples: int) -> Float[AnyArray, "samples O I"]:
+def euler_response(network: Network | DenseNetwork, rnn: RNN, dt: float, samples: int) -> Float[AnyArray, "samples O I"]:
     """Output z^T h / N after unit impulses at each input, at times k dt, by forward Euler on h (N, I)."""
-    project = jnp.concatenate([network.v, network.z], axis=1).T / network.n
-    u, rank, step = network.u, network.u.shape[1], dt / rnn.tau
+    project, step = _projection(network), dt / rnn.tau
 
     def advance(h: Float[AnyArray, "N I"], _: None) -> tuple[Float[AnyArray, "N I"], Float[AnyArray, "O I"]]:
-        projected = project @ h
-        return h + step * (u @ projected[:rank] - h), projected[rank:]
+        recurrent, output = project(h)
+        return h + step * (recurrent - h), output
 
     return jax.lax.scan(advance, network.m / rnn.tau, None, length=samples, unroll=4)[1]
 
 
-def exact_response(network: Network, rnn: RNN, panels: int, horizon: float) -> Float[AnyArray, "samples O I"]:
+def exact_response(network: Network | DenseNetwork, rnn: RNN, panels: int, horizon: float) -> Float[AnyArray, "samples O I"]:
     """Output z^T h / N after unit impulses in continuous time, at the times of `quadrature(panels, horizon)`.
 
     The exponential of the N x N generator acts on h panel by panel through its power series. Where the weights are too large
     for the length of a panel the result is NaN, never a wrong number.
     """
-    project = jnp.concatenate([network.v, network.z], axis=1).T / network.n
-    u, rank = network.u, network.u.shape[1]
+    project = _projection(network)
     step = horizon / panels / rnn.tau
     orders = jnp.arange(1.0, TAYLOR_ORDER + 1)
     powers = np.vander(_unit_quadrature()[0], TAYLOR_ORDER, increasing=True)
@@ -44,9 +44,9 @@ def exact_response(network: Network, rnn: RNN, panels: int, horizon: float) -> F
     def advance(h: Float[AnyArray, "N I"], _: None) -> tuple[Float[AnyArray, "N I"], Float[AnyArray, "nodes O I"]]:
         def differentiate(carry: Any, order: Any) -> tuple[Any, Any]:
             term, total = carry
-            projected = project @ term
-            term = step / order * (u @ projected[:rank] - term)
-            return (term, total + term), projected[rank:]
+            recurrent, output = project(term)
+            term = step / order * (recurrent - term)
+            return (term, total + term), output
 
         (term, total), outputs = jax.lax.scan(differentiate, (h, h), orders, unroll=4)
         converged = jnp.max(jnp.abs(term)) <= LARGEST_LAST_TERM * jnp.max(jnp.abs(h))
@@ -54,6 +54,18 @@ def exact_response(network: Network, rnn: RNN, panels: int, horizon: float) -> F
 
     response = jax.lax.scan(advance, network.m / rnn.tau, None, length=panels)[1]
     return response.reshape(-1, *response.shape[2:])
+
+
+def _projection(network: Network | DenseNetwork) -> Callable[[AnyArray], tuple[AnyArray, AnyArray]]:
+    """The map from h to (W h, z^T h / N)."""
+    readers, rank = network.readers.T, network.layout.rank
+
+    def project(h: Float[AnyArray, "N I"]) -> tuple[Float[AnyArray, "N I"], Float[AnyArray, "O I"]]:
+        projected = readers @ h
+        recurrent = projected[:rank]
+        return (network.u @ recurrent if isinstance(network, Network) else recurrent), projected[rank:]
+
+    return project
 
 
 def quadrature(panels: int, horizon: float) -> tuple[Float[np.ndarray, " samples"], Float[np.ndarray, " samples"]]:

@@ -4,6 +4,7 @@ import abc
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
+import numpy as np
 from jaxtyping import Float
 
 from overlaps._layout import Layout
@@ -26,7 +27,7 @@ class State(eqx.Module):
 
     @property
     @abc.abstractmethod
-    def layout(self) -> Layout:
+    def layout(self) -> Any:
         """Order and names of the connectivity vectors."""
 
     @property
@@ -41,3 +42,12 @@ class State(eqx.Module):
     @abc.abstractmethod
     def overlaps(self) -> Any:
         """The overlap matrix of this state."""
+
+    @property
+    def scales(self) -> Any:
+        """What columns of the factor are multiplied by to give the vectors that a rule for single neurons sees."""
+        return np.full(self.layout.size, np.sqrt(self.factor.shape[-2]))
+
+    def recorded(self, factor: Float[AnyArray, "rows D"]) -> dict[str, AnyArray]:
+        """What a trajectory keeps of a factor; in jax.numpy."""
+        return {"gram": factor.T @ factor}

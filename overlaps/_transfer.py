@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 
 from overlaps._checks import argument_error
 from overlaps._precision import in_float64
@@ -150,7 +151,7 @@ def _slope(function: Function) -> Function:
 @functools.lru_cache
 def _half_normal(nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights of the standard normal distribution on its positive half."""
-    y, weights = np.polynomial.legendre.leggauss(nodes)
+    y, weights = scipy.special.roots_legendre(nodes)
     y = STRETCH * (y + 1) / 2
     x = REACH * np.sinh(y) / np.sinh(STRETCH)
     spread = REACH * np.cosh(y) / np.sinh(STRETCH) * STRETCH / 2

@@ -138,7 +138,7 @@ def test_what_does_not_fit_is_named():
         (lambda: rnn.output(network, np.array([0.0, np.nan])), "`inputs` must be finite"),
         (lambda: rnn.output(network, inputs, dt=0.2), "`dt` must be the step 0.1 of the rnn, but 0.2 came"),
         (lambda: ov.RNN("erf").output(network, inputs), "`dt` must be given for continuous time"),
-        (lambda: rnn.activity(network.overlaps(), inputs), "`network` must be a Network, but Overlaps came"),
+        (lambda: rnn.activity(network.overlaps(), inputs), "`network` must be a Network or a DenseNetwork, but Overlaps came"),
         (lambda: rnn.output(ov.Overlaps(np.eye(4)[None]), inputs), "`state` must be a single network"),
         (lambda: ov.tasks.exponential_filter().loss(network, rnn), "`rnn` must have a linear phi to have an impulse response"),
     ]

@@ -23,7 +23,7 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
     plt.close("all")
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/first_ten_minutes.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/first_ten_minutes.md", "docs/integration.md"])
 def test_code_in_documents_runs(document):
     code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL))
     exec(compile(code, document, "exec"), {})
@@ -50,6 +50,13 @@ def test_the_flip_flop_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["flip_flop.py", "--output", str(tmp_path), "--neurons", "30", "--steps", "20"])
     runpy.run_path(str(ROOT / "examples/flip_flop.py"), run_name="__main__")
     assert "fixed points before learning: 0.000 (stable)" in capsys.readouterr().out
+    assert list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.parametrize("example", ["learn_to_integrate.py", "learn_to_oscillate.py"])
+def test_examples_of_full_matrix_learning_run(example, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", [example, "--output", str(tmp_path), "--neurons", "12", "--steps", "30"])
+    runpy.run_path(str(ROOT / "examples" / example), run_name="__main__")
     assert list(tmp_path.glob("*.png"))
 
 

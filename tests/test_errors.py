@@ -109,7 +109,11 @@ CASES = {
     ),
     "saves": (lambda: ov.learn(NET, TASK, RNN, ov.GradientFlow(), saves=1), "saves", "at least 2"),
     "precision": (lambda: ov.learn(NET, TASK, RNN, ov.GradientFlow(), precision="half"), "precision", "one of"),
-    "state": (lambda: ov.learn(np.eye(4), TASK, RNN, ov.GradientFlow()), "state", "be an Overlaps, MeanField or Network"),
+    "state": (
+        lambda: ov.learn(np.eye(4), TASK, RNN, ov.GradientFlow()),
+        "state",
+        "be an Overlaps, MeanField, Network or DenseNetwork",
+    ),
     "rule": (lambda: ov.learn(NET, TASK, RNN, optax.adam(1e-3)), "rule", "be a GradientFlow or a GradientDescent"),
     "float32": (
         lambda: ov.learn(ov.Network(*[np.ones((5, 1), np.float32)] * 4), TASK, RNN, ov.GradientFlow()),

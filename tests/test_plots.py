@@ -86,3 +86,27 @@ def test_metric_is_drawn_with_visible_overlaps_first():
         assert [list(line.get_ydata()) for line in ax.lines] == [[3.5, 3.5], [0, 1]]
     with pytest.raises(ValueError, match="`metric` must be that of one network"):
         ov.plots.plot_metric(ov.metric(BATCH, RNN))
+
+
+def test_eigenvalues_outliers_and_regimes():
+    net = ov.DenseNetwork.random(0, 12, 0.2)
+    task = ov.tasks.damped_oscillation(0.3, 1.0, horizon=4.0)
+    dataset = ov.learn(net, task, RNN, DESCENT, saves=5)
+    ax = ov.plots.plot_eigenvalues(dataset, bulk=0.2)
+    drawn = {line.get_label(): line for line in ax.lines}
+    assert np.array_equal(drawn["end"].get_xdata(), dataset["eigenvalue_real"].values[-1])
+    assert np.allclose(np.hypot(*drawn["bulk"].get_data()), 0.2)
+    reached = 1 + (np.exp((-0.3 + 1.0j) * RNN.dt) - 1) / RNN.dt  # the eigenvalue whose Euler steps are the target
+    assert np.allclose(sorted(drawn["target"].get_ydata()), [-reached.imag, reached.imag])
+    assert np.allclose(drawn["target"].get_xdata(), reached.real)
+    with pytest.raises(ValueError, match="`dataset` must be that of `learn` on one DenseNetwork"):
+        ov.plots.plot_eigenvalues(ov.learn(STATES[0], TASK, RNN, DESCENT, saves=5))
+    pair = ov.integration.pair_flow(0.3, 1.0, np.linspace(0, 1, 5))
+    lines = ov.plots.plot_outlier(pair, label="theory").lines
+    assert [line.get_label() for line in lines] == ["theory Re", "theory Im"]
+    assert np.array_equal(lines[1].get_ydata(), pair["outlier_imag"])
+    regimes = ov.integration.compare_regimes(0.5, 0.2, n=6, duration=0.2, saves=3)
+    left, middle, right = ov.plots.plot_regimes(regimes).axes
+    assert [line.get_label() for line in left.lines] == ["simulation", "rich", "krylov", "lazy"]
+    assert [line.get_label() for line in middle.lines[:3]] == ["simulation", "rich", "krylov"]
+    assert np.array_equal(right.lines[3].get_ydata(), regimes["weight_change"].sel(theory="lazy"))

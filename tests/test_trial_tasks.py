@@ -142,7 +142,7 @@ def test_every_kind_of_trials_can_be_written_down():
     for thing in (
         trials_problem(1, 1, 1)[1],
         ov.tasks.flip_flop(trials=2, duration=6.0, dt=0.2),
-        ov.tasks.decision_making(0, trials=2, dt=0.5),
+        ov.tasks.decision_making(trials=2, dt=0.5),
         ov.tasks.teacher(ov.Overlaps.random(0), ov.RNN("erf", dt=0.2), trials=2, duration=4.0, length=0.4),
         ov.tasks.white_noise(exponential, trials=2),
         ov.tasks.white_noise(exponential, 0, trials=20),  # arrays large enough to be packed

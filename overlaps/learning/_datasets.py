@@ -13,6 +13,7 @@ import xarray as xr
 
 from overlaps._checks import argument_error
 from overlaps._connectivity import MeanField, Network, Neurons, Overlaps, State
+from overlaps._dense import DenseNetwork, ReducedNetwork
 from overlaps._labels import said
 from overlaps._layout import Layout
 from overlaps._rnn import RNN
@@ -20,6 +21,7 @@ from overlaps.learning._describe import describe, restore
 from overlaps.learning._observables import DIMENSIONS, MEANINGS
 from overlaps.learning._phase import Run
 from overlaps.learning._record import Ending, Record
+from overlaps.learning._spectrum import Variable, variables as spectra
 
 VERSION = version("overlaps")
 
@@ -61,45 +63,38 @@ def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: R
 
     The vectors of a network are variables, from which the run can be repeated and continued.
     """
-    layout = start.layout
-    pairs = layout.pairs
     lead = ("batch",) * (done[0].rows["loss"].ndim - 1)
     phases = [one.run.phase for one in done]
     values = {name: np.concatenate([one.rows[name] for one in done], len(lead)) for name in done[0].records[0].values}
-    sigma = values["gram"][..., [pair.row for pair in pairs], [pair.column for pair in pairs]]
     units = phases[0].task.loss_units
-    variables = {
-        "sigma": ((*lead, "time", "overlap"), sigma, said("overlap a.b / N")),
+    variables: dict[str, Variable] = {
         "loss": ((*lead, "time"), values["loss"], said("loss", units)),
         "gradient_norm": ((*lead, "time"), values["gradient_norm"], said("norm of the loss gradient dL/dF", units)),
     }
     for name in values.keys() & DIMENSIONS.keys():
         variables[name] = ((*lead, "time", *DIMENSIONS[name]), values[name], said(MEANINGS[name]))
-    coordinates = {
-        "overlap": ("overlap", [pair.label for pair in pairs], said("overlap")),
-        "left": ("overlap", [pair.left for pair in pairs], said("first vector")),
-        "right": ("overlap", [pair.right for pair in pairs], said("second vector")),
-        "visible": ("overlap", list(rnn.visible(layout)), said("loss-visible")),
-        **_times(done),
-    }
+    coordinates = _times(done)
     if lead:
-        coordinates["batch"] = ("batch", np.arange(len(sigma)), said("network of the batch"))
+        coordinates["batch"] = ("batch", np.arange(len(values["loss"])), said("network of the batch"))
+    if isinstance(start, DenseNetwork):
+        variables |= spectra(values, lead) | _dense(start, end, lead)
+        coordinates["vector"] = ("vector", list(start.layout.vectors), said("connectivity vector"))
+    else:
+        variables["sigma"], labels = _overlaps(values["gram"], start.layout, rnn, lead)
+        variables = {"sigma": variables.pop("sigma"), **variables}
+        coordinates = labels | coordinates
     if isinstance(start, Neurons):
-        coordinates["vector"] = ("vector", list(layout.labels), said("connectivity vector"))
-        if isinstance(start, MeanField):
-            dims = (*lead[: start.m.ndim - 2], "neuron")
-            variables["weights"] = (dims, np.asarray(start.weights), said("weight of a node among all neurons"))
-        for name, state in (("initial", start), ("final", end)):
-            if isinstance(state, Neurons):
-                dims = (*lead[: state.m.ndim - 2], "neuron", "vector")
-                variables[f"{name}_vectors"] = (dims, np.asarray(state.vectors), said(f"{name} connectivity vectors"))
+        variables |= _vectors(start, end, lead)
+        coordinates["vector"] = ("vector", list(start.layout.labels), said("connectivity vector"))
     dataset = xr.Dataset(variables, coordinates)
     records = [record for one in done for record in one.records]
     for name in sorted({name for record in records for name in record.statistics}):
         dataset.attrs[f"solver_{name}"] = sum(record.statistics.get(name, 0) for record in records)
     single = not phases[0].name
     described = {
-        "state": {"type": type(start).__name__, "n": start.n, **layout._asdict()} if isinstance(start, Neurons) else start,
+        "state": {"type": type(start).__name__, "n": start.n, **start.layout._asdict()}
+        if isinstance(start, Neurons | DenseNetwork)
+        else start,
         "rnn": rnn,
         "task": phases[0].task if single else phases,
         "rule": phases[0].rule if single else None,
@@ -113,23 +108,62 @@ def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: R
     return dataset
 
 
+def _overlaps(gram: np.ndarray, layout: Layout, rnn: RNN, lead: tuple[str, ...]) -> tuple[Variable, dict[str, Any]]:
+    """The variable `sigma`, and the coordinates of its overlaps."""
+    pairs = layout.pairs
+    sigma = gram[..., [pair.row for pair in pairs], [pair.column for pair in pairs]]
+    return ((*lead, "time", "overlap"), sigma, said("overlap a.b / N")), {
+        "overlap": ("overlap", [pair.label for pair in pairs], said("overlap")),
+        "left": ("overlap", [pair.left for pair in pairs], said("first vector")),
+        "right": ("overlap", [pair.right for pair in pairs], said("second vector")),
+        "visible": ("overlap", list(rnn.visible(layout)), said("loss-visible")),
+    }
+
+
+def _vectors(start: Neurons, end: State | None, lead: tuple[str, ...]) -> dict[str, Variable]:
+    """The vectors that a run starts from and comes to."""
+    variables: dict[str, Variable] = {}
+    if isinstance(start, MeanField):
+        dims = (*lead[: start.m.ndim - 2], "neuron")
+        variables["weights"] = (dims, np.asarray(start.weights), said("weight of a node among all neurons"))
+    for name, state in (("initial", start), ("final", end)):
+        if isinstance(state, Neurons):
+            dims = (*lead[: state.m.ndim - 2], "neuron", "vector")
+            variables[f"{name}_vectors"] = (dims, np.asarray(state.vectors), said(f"{name} connectivity vectors"))
+    return variables
+
+
+def _dense(start: DenseNetwork, end: State | None, lead: tuple[str, ...]) -> dict[str, Variable]:
+    """The weights and vectors that a run starts from and comes to."""
+    variables: dict[str, Variable] = {}
+    if isinstance(start, ReducedNetwork) and start.basis is not None:
+        dims = (*lead[: start.W.ndim - 2], "original", "neuron")
+        variables["basis"] = (dims, np.asarray(start.basis), said("direction among the neurons of the original network"))
+    for name, state in (("initial", start), ("final", end)):
+        if isinstance(state, DenseNetwork):
+            dims = (*lead[: state.W.ndim - 2], "neuron")
+            vectors = np.concatenate([state.m, state.z], axis=-1)
+            variables[f"{name}_W"] = ((*dims, "source"), np.asarray(state.W), said(f"{name} recurrent weights"))
+            variables[f"{name}_vectors"] = ((*dims, "vector"), vectors, said(f"{name} connectivity vectors"))
+    return variables
+
+
 def final_state(dataset: xr.Dataset) -> State:
     """The trained state at the end of a run of `learn`, to continue, branch or resample; works after a netCDF round trip.
 
     Raises ValueError for a Dataset that does not come from `learn`, and for a network run that diverged.
     """
     start = description(dataset, "state")
-    layout = layout_of(dataset)
     lost = np.flatnonzero(~np.isfinite(dataset["loss"].values[..., -1]))
     if lost.size and "batch" in dataset.dims:
         mend = "Select the others first, with dataset.isel(batch=...)."
         raise argument_error("dataset", "hold runs that reached their end", f"networks {lost.tolist()} diverged", mend)
     if lost.size or "failed" in description(dataset, "endings"):
-        mend = "Its last saved overlaps are in `sigma`."
+        mend = "What was saved of it is in the dataset."
         raise argument_error("dataset", "come from a run that reached its end", "this one diverged", mend)
     if start["type"] != "Overlaps":
-        return _neurons(dataset, "final_vectors")
-    return Overlaps(grams(dataset)[..., -1, :, :], *layout)
+        return _neurons(dataset, "final")
+    return Overlaps(grams(dataset)[..., -1, :, :], *layout_of(dataset))
 
 
 def initial_state(dataset: xr.Dataset) -> State:
@@ -139,13 +173,23 @@ def initial_state(dataset: xr.Dataset) -> State:
     """
     start = description(dataset, "state")
     if start["type"] != "Overlaps":
-        return _neurons(dataset, "initial_vectors")
+        return _neurons(dataset, "initial")
     state = restore(start)
     return select(dataset, state) if state.gram.ndim > 2 else state
 
 
 def _neurons(dataset: xr.Dataset, name: str) -> State:
-    blocks = layout_of(dataset).split(dataset[name].values)
+    vectors = dataset[f"{name}_vectors"].values
+    if f"{name}_W" in dataset:
+        inputs = description(dataset, "state")["inputs"]
+        blocks = dataset[f"{name}_W"].values, vectors[..., :inputs], vectors[..., inputs:]
+        if description(dataset, "state")["type"] == "DenseNetwork":
+            return DenseNetwork(*blocks)
+        basis = None if "basis" not in dataset else dataset["basis"].values
+        return ReducedNetwork(
+            *blocks, basis if basis is None else np.broadcast_to(basis, (*vectors.shape[:-2], *basis.shape[-2:]))
+        )
+    blocks = layout_of(dataset).split(vectors)
     if "weights" in dataset:
         return MeanField(*blocks, weights=np.broadcast_to(dataset["weights"].values, blocks[0].shape[:-1]))
     return Network(*blocks)  # pyright: ignore[reportCallIssue]
@@ -161,6 +205,9 @@ def select(dataset: xr.Dataset, batched: Any) -> Any:
 
 def grams(dataset: xr.Dataset) -> np.ndarray:
     """The overlap matrices (..., time, D, D) of a Dataset of `learn`."""
+    if "sigma" not in dataset:
+        mend = "Its eigenvalues are in `eigenvalue_real` and `eigenvalue_imag`."
+        raise argument_error("dataset", "be that of a network with overlaps", "its whole W learned", mend)
     layout = layout_of(dataset)
     sigma = dataset["sigma"].values
     result = np.zeros((*sigma.shape[:-1], layout.size, layout.size))

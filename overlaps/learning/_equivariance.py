@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 from jaxtyping import Float
 
 from overlaps._typing import AnyArray
@@ -30,20 +31,22 @@ GRADIENT_SIZES = (
 TOLERANCE = 1e-9
 
 
-def why_not_equivariant(optimizer: OptimizerFactory, learning_rate: float) -> str:
+def why_not_equivariant(optimizer: OptimizerFactory, learning_rate: float, dense: bool = False) -> str:
     """Why an optimiser does not close on overlaps, or "" if it does.
 
     It closes if its updates of Q F are Q times its updates of F for every isometry Q into a larger neuron space: then the
-    overlaps of N neurons are those of the minimal network at every step (docs/optimizers.md). Decided numerically, over
-    several steps with gradients of very different sizes; rules that change after many steps escape it.
+    overlaps of N neurons are those of the minimal network at every step (docs/optimizers.md). For `dense` networks, whose
+    factor [W, m, z] has columns that are neurons too, the same holds with Q W Q^T, Q m, Q z, whatever stands in W beside them.
+    Decided numerically, over several steps with gradients of very different sizes; rules that change after many steps escape
+    it.
     """
     with jax.enable_x64(True):
-        deviation = float(_probe(optimizer, MANY_NEURONS)(learning_rate))
+        deviation = float(_probe(optimizer, MANY_NEURONS, dense)(learning_rate))
         if deviation <= TOLERANCE:
             return ""
         if not np.isfinite(deviation):
             return "turns finite gradients into NaN"
-        rotation = float(_probe(optimizer, FEW_NEURONS)(learning_rate))
+        rotation = float(_probe(optimizer, FEW_NEURONS, dense)(learning_rate))
     if rotation <= TOLERANCE:
         return (
             f"depends on the number of neurons: with more of them the same network has updates that differ by {deviation:.2g}"
@@ -52,24 +55,38 @@ def why_not_equivariant(optimizer: OptimizerFactory, learning_rate: float) -> st
 
 
 @functools.lru_cache(maxsize=32)
-def _probe(optimizer: OptimizerFactory, neurons: int) -> Callable[[float], Float[AnyArray, ""]]:
-    """Largest relative difference between Q times the updates of F and the updates of Q F, Q of shape (neurons, few)."""
+def _probe(optimizer: OptimizerFactory, neurons: int, dense: bool) -> Callable[[float], Float[AnyArray, ""]]:
+    """Largest relative difference between the embedded updates of F and the updates of the embedded F.
+
+    That is Q F with Q of shape (neurons, few), and for dense networks Q F [Q^T 0; 0 1] with 1 - Q Q^T added to W: what a rule
+    does to that, such as decay, is its own affair.
+    """
     generator = np.random.default_rng(0)
     isometry, _ = np.linalg.qr(generator.standard_normal((neurons, FEW_NEURONS)))
-    start, *gradients = generator.standard_normal((1 + len(GRADIENT_SIZES), FEW_NEURONS, VECTORS))
+    sources = FEW_NEURONS if dense else 0
+    start, *gradients = generator.standard_normal((1 + len(GRADIENT_SIZES), FEW_NEURONS, sources + VECTORS))
+    right = scipy.linalg.block_diag(isometry.T, np.eye(VECTORS)) if dense else np.eye(VECTORS)
+    rest = np.eye(neurons) - isometry @ isometry.T
+    beside = np.concatenate([rest, np.zeros((neurons, VECTORS))], axis=1) if dense else 0.0
+
+    def embed(factor: Any) -> Any:
+        return isometry @ factor @ right
 
     @jax.jit
     def deviation(learning_rate: Float[AnyArray, ""]) -> Float[AnyArray, ""]:
         transformation: Any = optimizer(learning_rate)
-        few, many = jnp.asarray(start), isometry @ start
+        few, many = jnp.asarray(start), jnp.asarray(embed(start) + beside)
         memory_few, memory_many = transformation.init(few), transformation.init(many)
         worst = jnp.zeros(())
         for size, direction in zip(GRADIENT_SIZES, gradients, strict=True):
             gradient = size * direction
             update_few, memory_few = transformation.update(jnp.asarray(gradient), memory_few, few)
-            update_many, memory_many = transformation.update(isometry @ gradient, memory_many, many)
+            update_many, memory_many = transformation.update(embed(gradient), memory_many, many)
             scale = jnp.linalg.norm(update_few) + jnp.linalg.norm(update_many) + jnp.finfo(float).tiny  # an update may be 0
-            worst = jnp.maximum(worst, jnp.linalg.norm(update_many - isometry @ update_few) / scale)
+            difference = update_many - embed(update_few)
+            if dense:
+                difference = jnp.concatenate([(isometry.T @ difference).ravel(), (difference @ right.T).ravel()])
+            worst = jnp.maximum(worst, jnp.linalg.norm(difference) / scale)
             few, many = few + update_few, many + update_many
         return worst
 

@@ -42,26 +42,30 @@ def learn(
     """Train `state` on `task` by `rule`, or through a list of phases, and return its trajectory.
 
     `state`: `Overlaps` (theory, independent of N; exact for linear phi), `MeanField` (N to infinity, exact for every phi) or
-    `Network` (all N neurons are simulated). `task`: from `overlaps.tasks`, or a list of `Phase(name, task, rule)`, which run
-    one after the other; `rule` is None then.
-    `rule`: `GradientFlow` or `GradientDescent`. `saves`: number of saved points per phase, first and last included, at most
-    one per step of descent. `key`: a jax.random key or an integer seed, for tasks that draw samples. `progress`: show a bar.
-    `precision`: "float32" accepts and computes in single precision. `observe`: what else to record at the saved points:
-    "moments" of the neurons of a network or a mean field (`skewness` and `kurtosis` per vector, `non_gaussianity` of all),
-    "output" on the trials of the task, (trial, sample, readout).
+    `Network` (all N neurons are simulated), or `DenseNetwork`, whose whole W learns. `task`: from `overlaps.tasks`, or a list
+    of `Phase(name, task, rule)`, which run one after the other; `rule` is None then. `rule`: `GradientFlow` or
+    `GradientDescent`. `saves`: number of saved points per phase, first and last included, at most one per step of descent.
+    `key`: a jax.random key or an integer seed, for tasks that draw samples. `progress`: show a bar. `precision`: "float32"
+    accepts and computes in single precision. `observe`: what else to record at the saved points: "moments" of the neurons of a
+    network or a mean field (`skewness` and `kurtosis` per vector, `non_gaussianity` of all), "output" on the trials of the
+    task, (trial, sample, readout).
 
     A leading axis of states, task parameters, learning rates or keys is a batch of networks, trained side by side. Where one
     of them diverges it is NaN from there on, in later phases too, and a RuntimeWarning names it. With a single key all of them
     see the same samples and the same noise; an array of keys gives each its own.
 
-    Returns a Dataset with dims `time` (learning time = learning rate x step; coords `step` for descent, `phase` for phases)
-    and `overlap` (labels; coords `left`, `right`, `visible`), variables `sigma(time, overlap)`, `loss(time)` and
-    `gradient_norm(time)`, the norm of dL/dF; for networks also `initial_vectors` and `final_vectors` (neuron, vector). A batch
-    adds the leading dim `batch`, and has `learning_time(batch, time)` in place of `time` where learning rates differ or a rule
-    can stop early, with `step(batch, time)` then: a network that stopped repeats its last row until all have. A JSON
-    description is in the attributes, as are `endings`, how each phase ended, `reached`, the time, step, loss and gradient norm
-    where it did, counted from its start (null for networks that diverged), and `acts_on`, whether the rule saw the factor F or
-    the vectors P (docs/optimizers.md). Equations: docs/theory.md, "The learning flow".
+    Returns a Dataset with dims `time` (learning time = learning rate x step; coords `step` for descent, `phase` for phases) and
+    `overlap` (labels; coords `left`, `right`, `visible`), variables `sigma(time, overlap)`, `loss(time)` and
+    `gradient_norm(time)`, the norm of dL/dF; for networks also `initial_vectors` and `final_vectors` (neuron, vector). A
+    `DenseNetwork` has in place of `sigma` the eigenvalues of W, as lines that do not swap, `eigenvalue_real` and
+    `eigenvalue_imag` (time, eigenvalue), the one of them that contributes most to the response at the end, `outlier_real` and
+    `outlier_imag` (time), the cosines between vectors and eigenvectors, `alignment_right` and `alignment_left` (time,
+    eigenvalue, vector), `weight_change(time)`, the Frobenius norm of the change of W, and `initial_W` and `final_W`
+    (docs/integration.md). A batch adds the leading dim `batch`, and has `learning_time(batch, time)` in place of `time` where
+    learning rates differ or a rule can stop early, with `step(batch, time)` then: a network that stopped repeats its last row
+    until all have. A JSON description is in the attributes, as are `endings`, how each phase ended, `reached`, the time, step,
+    loss and gradient norm where it did, counted from its start (null for networks that diverged), and `acts_on`, whether the
+    rule saw the factor F or the vectors P (docs/optimizers.md). Equations: docs/theory.md, "The learning flow".
 
     Raises ValueError for arguments that do not fit together, all phases being checked before the first one runs, and
     `DivergenceError` when the loss explodes or the solver fails. What ends a run in its middle, an interrupt from the keyboard
@@ -156,7 +160,7 @@ def _fold_in(key: jax.Array, index: int) -> jax.Array:
 
 def _check_state(state: Any, precision: str) -> None:
     if not isinstance(state, State):
-        raise argument_error("state", "be an Overlaps, MeanField or Network", f"{type(state).__name__} came")
+        raise argument_error("state", "be an Overlaps, MeanField, Network or DenseNetwork", f"{type(state).__name__} came")
     if is_traced(state) or is_inside_trace():
         require_x64("learn")
         raise argument_error(

@@ -10,6 +10,7 @@ import numpy as np
 
 from overlaps._checks import argument_error
 from overlaps._connectivity import Network, Overlaps, State
+from overlaps._dense import DenseNetwork, ReducedNetwork
 from overlaps._rnn import RNN
 from overlaps.learning._descent import descend
 from overlaps.learning._equivariance import why_not_equivariant
@@ -18,6 +19,7 @@ from overlaps.learning._observables import check_observables
 from overlaps.learning._problem import Problem
 from overlaps.learning._record import Ending, Record
 from overlaps.learning._rules import GradientDescent, GradientFlow
+from overlaps.learning._spectrum import with_spectra
 from overlaps.tasks._task import Task, lanes
 
 # Pieces in which a run is computed, so that it can report, be interrupted and stop early. Each costs half a millisecond, which
@@ -76,7 +78,7 @@ class Run:
     def __init__(
         self, phase: Phase, state: State, rnn: RNN, saves: int, key: Any, batch: int | None, observed: tuple[str, ...] = ()
     ):
-        self.phase, self.rnn, self.batch, self.observed = phase, rnn, batch, observed
+        self.phase, self.rnn, self.batch, self.observed, self._first = phase, rnn, batch, observed, state
         task, rule = phase.task, phase.rule
         self.rates = np.asarray(state.layout.columns(dict(rule.rates or {})), state.factor.dtype)
         if not self.rates.any():
@@ -122,9 +124,10 @@ class Run:
 
     def __iter__(self) -> Iterator[Record]:
         """What was recorded on the way, until every network has come to its end."""
+        first = self._first
         for record in self._records:
             self._last = record
-            yield record
+            yield with_spectra(record, first, self.saved) if isinstance(first, DenseNetwork) else record
             if record.over:
                 return
 
@@ -159,7 +162,7 @@ def _sees_neurons(state: State, rule: Rule) -> bool:
     if isinstance(rule, GradientFlow) or rule.optimizer is None:
         return False
     try:
-        reason = why_not_equivariant(rule.optimizer, float(np.max(rule.learning_rate)))
+        reason = why_not_equivariant(rule.optimizer, float(np.max(rule.learning_rate)), isinstance(state, DenseNetwork))
     except (AttributeError, TypeError) as error:
         raise argument_error(
             "optimizer",
@@ -167,12 +170,13 @@ def _sees_neurons(state: State, rule: Rule) -> bool:
             f"trying it gave: {error}",
             "Rules that search along a line need values of the loss, which they are not given here.",
         ) from error
-    if reason and not isinstance(state, Network):
+    if reason and (isinstance(state, ReducedNetwork) or not isinstance(state, Network | DenseNetwork)):
         raise argument_error(
             "optimizer",
             "commute with rotations of neuron space and not depend on their number, to train anything but a network",
             f"{getattr(rule.optimizer, '__name__', 'this one')} {reason}",
-            "Train a finite network with it (overlaps.sample(n, key)), or use plain descent, momentum or weight decay.",
+            "Train a finite network with it (overlaps.sample(n, key), or the DenseNetwork before its reduction), or use plain "
+            "descent, momentum or weight decay.",
         )
     return bool(reason)
 

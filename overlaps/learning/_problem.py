@@ -30,12 +30,12 @@ class Problem(eqx.Module):
 
     def parameters(self) -> Parameters:
         """What the rule starts from."""
-        return self.start.factor[..., list(self.columns)] * self._scale()
+        return self.start.factor[..., list(self.columns)] * self._scale(self.start.factor.ndim)
 
     def factor(self, parameters: Parameters) -> Float[AnyArray, "rows D"]:
         """The whole factor, frozen columns included."""
         trained = parameters / self._scale()
-        if len(self.columns) == self.start.layout.size:
+        if len(self.columns) == self.start.factor.shape[-1]:
             return trained
         return jnp.asarray(self.start.factor).at[:, list(self.columns)].set(trained)
 
@@ -54,24 +54,22 @@ class Problem(eqx.Module):
 
     def gradient_norm(self, gradient: Parameters) -> Float[AnyArray, ""]:
         """The norm of dL/dF over what learns."""
-        return self._scale() * jnp.sqrt(jnp.sum(gradient**2))
-
-    def gram(self, parameters: Parameters) -> Float[AnyArray, "D D"]:
-        factor = self.factor(parameters)
-        return factor.T @ factor
+        return jnp.sqrt(jnp.sum((self._scale() * gradient) ** 2))
 
     def observe(self, parameters: Parameters) -> dict[str, AnyArray]:
-        """The overlap matrix, and what else was asked for."""
-        values = {"gram": self.gram(parameters)}
+        """What states of this kind record, and what else was asked for."""
+        factor = self.factor(parameters)
+        values = self.start.recorded(factor)
         if self.observed:
-            values |= observe(self.start.with_factor(self.factor(parameters)), self.objective, self.observed)
+            values |= observe(self.start.with_factor(factor), self.objective, self.observed)
         return values
 
     def state(self, parameters: Parameters) -> State:
         """The state that these parameters mean, in NumPy arrays; frozen columns as they were."""
         factor = np.array(self.start.factor)
-        factor[..., list(self.columns)] = np.asarray(parameters) / self._scale()
+        factor[..., list(self.columns)] = np.asarray(parameters) / self._scale(factor.ndim)
         return self.start.with_factor(factor)
 
-    def _scale(self) -> float:
-        return float(np.sqrt(self.start.factor.shape[-2])) if self.per_neuron else 1.0
+    def _scale(self, ndim: int = 2) -> Any:
+        """What turns columns of the factor into parameters, for arrays of so many dimensions."""
+        return self.start.scales[list(self.columns)].reshape(*[1] * (ndim - 1), -1) if self.per_neuron else 1.0

@@ -22,9 +22,10 @@ class GradientFlow:
 
     `duration`: learning time to integrate over, where learning time is learning rate times step. `rtol`, `atol`: tolerances of
     the adaptive solver. `solver`: a diffrax solver, None for diffrax.Tsit5(); diffrax.Kvaerno5() for stiff problems, such as
-    targets that decay slowly. `rates`: relative learning rate per letter or vector label, as in {"m": 0, "u1": 0.5}; 0
-    freezes. `max_steps`: a limit on solver steps, None for no limit. `stop_loss`, `stop_gradient`: end early, after the solver
-    step in which the loss, or the norm of dL/dF, has come down to this. Raises ValueError for values out of range.
+    targets that decay slowly. `rates`: relative learning rate per letter or vector label, as in {"m": 0, "u1": 0.5}, and of "W"
+    for a `DenseNetwork`; 0 freezes. `max_steps`: a limit on solver steps, None for no limit. `stop_loss`, `stop_gradient`: end
+    early, after the solver step in which the loss, or the norm of dL/dF, has come down to this. Raises ValueError for values
+    out of range.
     """
 
     duration: float = 10.0

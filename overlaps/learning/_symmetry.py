@@ -8,6 +8,7 @@ import xarray as xr
 
 from overlaps._checks import argument_error
 from overlaps._connectivity import Network, State
+from overlaps._dense import DenseNetwork
 from overlaps._gram import square_root
 from overlaps._labels import said
 from overlaps._layout import Layout
@@ -22,8 +23,9 @@ def conserved(state: State | xr.Dataset, rnn: RNN | None = None, rates: Mapping[
     For every phi: "gauge", the (R, R) matrix of u_i.u_j / sqrt(r_ui r_uj) - v_i.v_j / sqrt(r_vi r_vj) over N, NaN where r_ui
     r_vi and r_uj r_vj differ. For linear phi besides: "spectrum", the D eigenvalues of J M^-1 G with J = +1 on m, u, -1 on v, z
     and M the rates, in ascending order; "balance", the scalar sum m.m / r_m - sum z.z / r_z over N; for a `Network` also the
-    (N, N) matrix "K" = (Y M_Y^-1 Y^T - X M_X^-1 X^T) / N, X = [m u], Y = [v z]. A frozen vector (rate 0) takes away the charges
-    that it takes part in: the spectrum, K and balance are absent, gauge entries are NaN.
+    (N, N) matrix "K" = (Y M_Y^-1 Y^T - X M_X^-1 X^T) / N, X = [m u], Y = [v z]. Of a `DenseNetwork` with linear phi the (N, N)
+    matrix "K" = (W W^T - W^T W) / r_W + m m^T / (N r_m) - z z^T / (N r_z) alone (docs/integration.md). A frozen vector (rate 0)
+    takes away the charges that it takes part in: the spectrum, K and balance are absent, gauge entries are NaN.
 
     Of a Dataset of `learn` the charges at all times, as a Dataset with dims `time`, `mode`, `latent` and `latent_`, after
     `batch` for a batch, NaN for networks that diverged; `rates` are those of the run unless given. Raises ValueError for a
@@ -42,6 +44,8 @@ def conserved(state: State | xr.Dataset, rnn: RNN | None = None, rates: Mapping[
     layout = state.layout
     scale = np.asarray(layout.columns(rates or {}))
     linear = rnn.phi == "linear"
+    if isinstance(state, DenseNetwork):
+        return {"K": _dense_charge(state, scale)} if linear and np.all(scale > 0) else {}
     charges = _charges(np.asarray(state.overlaps().gram), layout, scale, linear)
     if linear and isinstance(state, Network) and np.all(scale > 0):
         signed = np.asarray(state.vectors) * np.where(_signs(layout) > 0, -1.0, 1.0) / scale
@@ -49,7 +53,18 @@ def conserved(state: State | xr.Dataset, rnn: RNN | None = None, rates: Mapping[
     return charges
 
 
+def _dense_charge(network: DenseNetwork, rates: np.ndarray) -> np.ndarray:
+    W, m, z = (np.asarray(block) for block in (network.W, network.m, network.z))
+    W_T, m_T, z_T = (np.swapaxes(block, -1, -2) for block in (W, m, z))
+    weights, inputs, outputs = network.layout.split(rates)
+    vectors = (m / inputs) @ m_T - (z / outputs) @ z_T
+    return (W @ W_T - W_T @ W) / weights[0] + vectors / network.n
+
+
 def _along(dataset: xr.Dataset, rates: dict[str, float] | None) -> xr.Dataset:
+    if "sigma" not in dataset:
+        mend = "Pass final_state(dataset) and initial_state(dataset)."
+        raise argument_error("state", "be a network, or the Dataset of one with overlaps", "its whole W learned", mend)
     layout = layout_of(dataset)
     scale = _rates_of(dataset, layout) if rates is None else layout.columns(rates)
     linear = description(dataset, "rnn")["phi"] == "linear"

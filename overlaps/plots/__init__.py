@@ -4,6 +4,11 @@ from overlaps.plots._activity import (
     plot_phase_portrait as plot_phase_portrait,
     plot_trial as plot_trial,
 )
+from overlaps.plots._integration import (
+    plot_eigenvalues as plot_eigenvalues,
+    plot_outlier as plot_outlier,
+    plot_regimes as plot_regimes,
+)
 from overlaps.plots._learning import (
     plot_comparison as plot_comparison,
     plot_conserved as plot_conserved,

@@ -33,6 +33,9 @@ def plot_overlaps(dataset: xr.Dataset, ax: Any = None, visible: bool | None = No
     """
     import matplotlib.pyplot as plt
 
+    if "sigma" not in dataset:
+        mend = "Draw a DenseNetwork by plot_outlier and plot_eigenvalues."
+        raise argument_error("dataset", "be that of a network with overlaps", f"it has {list(dataset.data_vars)}", mend)
     ax = axes_of(ax)
     shown = np.ones(dataset.sizes["overlap"], bool) if visible is None else dataset["visible"].values == visible
     colors = plt.get_cmap("turbo")(np.linspace(0.05, 0.95, int(shown.sum())))

@@ -20,7 +20,7 @@ class DecisionMaking(TrialGenerator):
 
     number: int = eqx.field(static=True)
     dt: float = eqx.field(static=True)
-    epochs: tuple[int, ...] = eqx.field(static=True)  # samples of fixation, stimulus, delay and response
+    epochs: tuple[int, ...] = eqx.field(static=True, converter=tuple)  # samples of fixation, stimulus, delay and response
     coherences: Float[AnyArray, " levels"] = eqx.field(converter=as_float)
     strength: float
     noise: float

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from overlaps._connectivity import Network, State
+from overlaps._dense import DenseNetwork
 from overlaps._gramians import finite_integral, finite_sum, infinite_integral, infinite_sum, orbit
 from overlaps._rnn import RNN
 from overlaps._simulation import euler_response, exact_response
@@ -65,7 +66,7 @@ class SampledLoss(eqx.Module):
         dt = self.rnn.dt
         if dt is None:
             return exact_response(state, self.rnn, self.steps, self.horizon)
-        if isinstance(state, Network):
+        if isinstance(state, Network | DenseNetwork):
             return euler_response(state, self.rnn, dt, self.steps)
         system = self.rnn.system(state)
         return system.C @ orbit(jnp.eye(system.A.shape[0]) + dt * system.A, system.B, self.steps)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from overlaps._checks import argument_error, as_float, is_traced, number, numpy_for, parameter, real_array
 from overlaps._connectivity import Network, State
+from overlaps._dense import DenseNetwork
 from overlaps._gramians import LARGEST_TAYLOR_NORM
 from overlaps._precision import in_float64
 from overlaps._rnn import RNN
@@ -113,7 +114,7 @@ class LinearFilter(Task):
         return [task._objective(state, rnn, doublings) for task, state in zip(tasks, states, strict=True)]
 
     def _objective(self, state: State, rnn: RNN, doublings: int) -> Callable[[State], Float[AnyArray, ""]]:
-        if isinstance(state, Network) and self.horizon is not None:
+        if isinstance(state, Network | DenseNetwork) and self.horizon is not None:
             return self._sampled(rnn, self.horizon, doublings)
         if rnn.dt is None:
             steps = None if self.horizon is None else doublings
@@ -152,7 +153,7 @@ class LinearFilter(Task):
         require_sizes(state, self.inputs, self.outputs)
         if self.horizon is None and not is_traced(state):
             with jax.enable_x64(True):
-                A = np.asarray(rnn.system(state.overlaps()).A)
+                A = np.asarray(rnn.system(state if isinstance(state, DenseNetwork) else state.overlaps()).A)
             poles = np.linalg.eigvals(A)
             stable = np.all(poles.real < 0) if rnn.dt is None else np.all(np.abs(1 + rnn.dt * poles) < 1)
             if not stable:
@@ -171,7 +172,7 @@ class LinearFilter(Task):
         """
         if self.horizon is None or rnn.dt is not None:
             return 0
-        full = isinstance(state, Network)
+        full = isinstance(state, Network | DenseNetwork)
         rate = (DEFAULT_RATE if full else SPARE_RATE) / rnn.tau
         if not is_traced(state):
             rate = max(rate, _panel_rate(state, rnn) if full else 4 * float(np.linalg.norm(rnn.system(state).A, 1)))
@@ -232,8 +233,11 @@ linear_filter = LinearFilter
 
 def _panel_rate(state: State, rnn: RNN) -> float:
     """The rate that a panel of length 1 / rate resolves, from the norm of the recurrent weights."""
-    net = state.overlaps()
-    weights = math.sqrt(np.linalg.norm(net["uu"], 2) * np.linalg.norm(net["vv"], 2))
+    if isinstance(state, DenseNetwork):
+        weights = float(np.linalg.norm(state.W, 2))
+    else:
+        net = state.overlaps()
+        weights = math.sqrt(np.linalg.norm(net["uu"], 2) * np.linalg.norm(net["vv"], 2))
     return (1 + 2 * weights) / rnn.tau
 
 

@@ -1,0 +1,51 @@
+"""A network learns to integrate white noise: one eigenvalue leaves the bulk of its random matrix and becomes the integrator.
+
+All of W, m and z learn. The theory of an empty W needs two units, the Krylov theory a few more, and the limit of infinitely
+many neurons thirty; they are drawn over a simulation of 300 neurons. Then the same with a large readout, where learning is
+lazy.
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+import overlaps as ov
+
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the figures (default: results)")
+parser.add_argument("--neurons", type=int, default=300, help="size of the simulated network (default: 300)")
+parser.add_argument("--steps", type=int, default=200, help="gradient steps (default: 200)")
+arguments = parser.parse_args()
+
+rate, sigma = 0.2, 0.3
+task = ov.tasks.exponential_filter(rate, horizon=None)
+rnn, rule = ov.RNN(), ov.GradientDescent(learning_rate=0.01, steps=arguments.steps)
+network = ov.DenseNetwork.random(0, arguments.neurons, sigma)
+simulation = ov.learn(network, task, rnn, rule, saves=41, progress=True)
+theories = {
+    "rich, 2 units": network.krylov(0),
+    "Krylov, 6 units": network.krylov(1),
+    "infinite, 30 units": ov.integration.infinite_network(sigma, order=3),
+}
+
+figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.4), layout="constrained")
+circles = {"linestyle": "none", "marker": "o", "markersize": 4, "markerfacecolor": "none", "color": "k"}
+ov.plots.plot_learning(simulation, left, label="simulation", **circles)
+ov.plots.plot_outlier(simulation, middle, "simulation", **circles)
+for index, (name, state) in enumerate(theories.items()):
+    dataset = ov.learn(state, task, rnn, rule, saves=41)
+    ov.plots.plot_learning(dataset, left, label=name, color=f"C{index}")
+    ov.plots.plot_outlier(dataset, middle, name, color=f"C{index}")
+    print(f"{name:20} outlier {dataset['outlier_real'].values[-1]:.4f}   loss {dataset['loss'].values[-1]:.2e}")
+print(f"{'simulation':20} outlier {simulation['outlier_real'].values[-1]:.4f}   loss {simulation['loss'].values[-1]:.2e}")
+middle.axhline(1 - rate, color="0.5", linestyle=":")
+left.legend(fontsize="small")
+ov.plots.plot_eigenvalues(simulation, right, bulk=sigma)
+arguments.output.mkdir(parents=True, exist_ok=True)
+figure.savefig(arguments.output / "learn_to_integrate.png", dpi=150)
+print("Written:", arguments.output / "learn_to_integrate.png")
+
+regimes = ov.integration.compare_regimes(0.6, 0.6, scale=30.0, n=arguments.neurons // 2 * 2, duration=2.0, saves=21)
+ov.plots.plot_regimes(regimes).savefig(arguments.output / "lazy_integrator.png", dpi=150)
+print("Written:", arguments.output / "lazy_integrator.png")

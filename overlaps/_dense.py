@@ -1,0 +1,256 @@
+"""Networks whose whole recurrent matrix learns, and the small networks that learn exactly as they do."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from overlaps._checks import argument_error, count, is_traced, number, numpy_for, real_array
+from overlaps._connectivity import columns
+from overlaps._layout import numbered
+from overlaps._precision import in_float64, random_key
+from overlaps._state import State
+from overlaps._typing import AnyArray
+
+DEPENDENT = 1e-10  # relative length below which a direction counts as a combination of others
+OUTSIDE = 1e-4  # relative length of what m and z may have outside of a basis, enough for float32
+
+
+class DenseLayout(NamedTuple):
+    """What the columns of the factor [W, m / sqrt(N), z / sqrt(N)] are; `rank` is that of a general W, N."""
+
+    inputs: int
+    rank: int
+    outputs: int
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Names of the vectors: "m" for a single one, "m1", "m2", ... for several."""
+        return (*numbered("m", self.inputs), *numbered("z", self.outputs))
+
+    @property
+    def latents(self) -> tuple[str, ...]:
+        """Names of the latent variables: the filtered inputs, and what recurrence drives in each unit."""
+        return (*numbered("m", self.inputs), *(f"h{unit + 1}" for unit in range(self.rank)))
+
+    @property
+    def readouts(self) -> tuple[str, ...]:
+        return numbered("z", self.outputs)
+
+    def split(self, factor: Any) -> tuple[Any, ...]:
+        """The columns of W, m and z."""
+        n, inputs = self.rank, self.inputs
+        return factor[..., :n], factor[..., n : n + inputs], factor[..., n + inputs :]
+
+    def columns(self, names: dict[str, float]) -> list[float]:
+        """Values for each column of the factor, from a mapping of "W" and letters or labels of vectors; 1 elsewhere."""
+        known = {"W", "m", "z", *self.vectors}
+        for name in names:
+            if name not in known:
+                raise argument_error("rates", f"name out of {', '.join(sorted(known))}", f"{name!r} came")
+        vectors = [names.get(label, names.get(label[0], 1.0)) for label in self.vectors]
+        return [names.get("W", 1.0)] * self.rank + vectors
+
+
+class DenseNetwork(State):
+    """A network of N neurons whose whole matrix learns: tau dh/dt = -h + W phi(h) + m x, y = z^T phi(h) / N ([BCPZ25]).
+
+    W: (N, N) recurrent weights, with entries of O(1 / sqrt(N)) where they are random; m: (N, I) input vectors; z: (N, O)
+    readout vectors, with entries of O(1); 1-D arrays stand for a single vector. Under `learn` W moves at the learning rate and
+    vectors at N times the learning rate, so that both matter for large N; `rates` name "W", "m" and "z". Rules that commute
+    with rotations of neuron space see [W, m / sqrt(N), z / sqrt(N)], others (Adam) W, m and z themselves.
+
+    Raises ValueError when the shapes do not fit.
+    """
+
+    W: Float[AnyArray, "*batch N N"]
+    m: Float[AnyArray, "*batch N I"]
+    z: Float[AnyArray, "*batch N O"]
+
+    def __init__(self, W: Any, m: Any, z: Any):
+        self.W = real_array("W", W)
+        if self.W.ndim < 2 or self.W.shape[-1] != self.W.shape[-2] or 0 in self.W.shape:
+            raise argument_error("W", "be a square matrix", f"its shape is {self.W.shape}")
+        self.m, self.z = columns("m", m), columns("z", z)
+        for name, block in (("m", self.m), ("z", self.z)):
+            if block.shape[:-1] != self.W.shape[:-1]:
+                raise argument_error(name, f"have {self.n} rows, one per neuron, as `W` has", f"its shape is {block.shape}")
+
+    @classmethod
+    @in_float64
+    def random(
+        cls,
+        key: Any,
+        n: int = 200,
+        sigma: float = 0.0,
+        inputs: int = 1,
+        outputs: int = 1,
+        scale: float = 1.0,
+        silent: bool = False,
+    ) -> "DenseNetwork":
+        """A network with independent Gaussian entries: W of variance sigma^2 / n, m of variance 1, z of variance scale^2.
+
+        Eigenvalues of W fill the disk of radius `sigma`, and learning is rich at scale 1 and lazy for large ones
+        (docs/integration.md). `silent=True` makes the initial output exactly 0: of two copies of a network of n / 2 units, side
+        by side, the readouts have opposite signs. `key`: a jax.random key or an integer seed. Raises ValueError for values out
+        of range, and an odd n of a silent network.
+        """
+        n, inputs, outputs = count("n", n), count("inputs", inputs), count("outputs", outputs)
+        sigma, scale = number("sigma", sigma, least=0.0), number("scale", scale, above=0.0)
+        if silent and n % 2:
+            raise argument_error("n", "be even for a silent network, which is two copies of one", f"{n} came")
+        half = n // 2 if silent else n
+        weights, vectors = jax.random.split(random_key("key", key))
+        W = sigma / np.sqrt(half) * jax.random.normal(weights, (half, half))
+        m, z = np.split(np.asarray(jax.random.normal(vectors, (half, inputs + outputs))), [inputs], axis=1)
+        if silent:
+            W, m, z = np.kron(np.eye(2), W), np.concatenate([m, m]), np.concatenate([z, -z])
+        return cls(np.asarray(W), m, scale * z)
+
+    @property
+    def n(self) -> int:
+        """The number of neurons."""
+        return self.W.shape[-1]
+
+    @property
+    def layout(self) -> DenseLayout:
+        return DenseLayout(self.m.shape[-1], self.n, self.z.shape[-1])
+
+    @property
+    def drivers(self) -> Float[AnyArray, "*batch N split"]:
+        """[m, 1]: a general W has a latent variable per unit."""
+        xp = numpy_for(self)
+        return xp.concatenate([self.m, xp.broadcast_to(xp.eye(self.n), self.W.shape)], axis=-1)
+
+    @property
+    def readers(self) -> Float[AnyArray, "*batch N read"]:
+        """[W^T, z / N], with which recurrence and output read rates."""
+        xp = numpy_for(self)
+        return xp.concatenate([xp.swapaxes(self.W, -1, -2), self.z / self.n], axis=-1)
+
+    @property
+    def scales(self) -> Float[np.ndarray, " columns"]:
+        """What columns of the factor are multiplied by to give W, m and z."""
+        inputs, n, outputs = self.layout
+        return np.repeat(np.asarray([1.0, np.sqrt(n)], self.W.dtype), [n, inputs + outputs])
+
+    @property
+    def factor(self) -> Float[AnyArray, "*batch N columns"]:
+        """[W, m / sqrt(N), z / sqrt(N)], on which plain descent has one learning rate."""
+        return numpy_for(self).concatenate([self.W, self.m, self.z], axis=-1) / self.scales.reshape(
+            *[1] * (self.W.ndim - 1), -1
+        )
+
+    def with_factor(self, factor: Float[AnyArray, "*batch N columns"]) -> "DenseNetwork":
+        blocks = self.layout.split(factor * self.scales.reshape(*[1] * (factor.ndim - 1), -1))
+        return eqx.tree_at(lambda net: (net.W, net.m, net.z), self, blocks)
+
+    def recorded(self, factor: Float[AnyArray, "N columns"]) -> dict[str, AnyArray]:
+        return {"factor": factor}
+
+    def overlaps(self) -> Any:
+        """Raises ValueError: there is no overlap matrix on which a whole W learns."""
+        mend = "Ask for `eigenvalues()` or `reduced()`, or make a low-rank Network or Overlaps."
+        raise argument_error("state", "have an overlap matrix", "a DenseNetwork came, whose whole W learns", mend)
+
+    def eigenvalues(self) -> np.ndarray:
+        """The eigenvalues of W, from the largest modulus to the smallest; of dh/dt = (W - 1) h those of W, minus 1."""
+        values = np.linalg.eigvals(np.asarray(self.W, float))
+        return np.take_along_axis(values, np.argsort(-np.abs(values), axis=-1, kind="stable"), axis=-1)
+
+    def reduced(self) -> "ReducedNetwork":
+        """The smallest network that learns exactly as this one.
+
+        The space that m and z span, closed under W and W^T, is closed under learning too, whatever the loss is that the output
+        of a linear network has: the rest of W stands still, or decays on its own (docs/integration.md, "The invariant
+        subspace"). W = c + a matrix of rank r leaves at most I + O + 2 r units. Raises ValueError if the space is that of all
+        neurons, as it is for random W: then use `krylov`.
+        """
+        return self._within(self._words(None))
+
+    def krylov(self, order: int) -> "ReducedNetwork":
+        """The projection on products of up to `order` factors W, W^T applied to m and z.
+
+        Has at most (I + O) (2^(order + 1) - 1) units. Order 0 is the theory of an empty W; for small random W of radius sigma
+        the error is of order sigma^(2 order + 2), at every n. Raises ValueError for a negative order.
+        """
+        return self._within(self._words(count("order", order, least=0)))
+
+    def lifted(self, reduced: "ReducedNetwork") -> "DenseNetwork":
+        """The network moved to where its reduction has gone: W + Q (w - Q^T W Q) Q^T, sqrt(N) Q m', sqrt(N) Q z'.
+
+        `reduced`: what learning made of `reduced()` or `krylov(order)` of this network. Raises ValueError for one of others.
+        """
+        basis: Any = getattr(reduced, "basis", None)
+        shape = np.shape(basis)
+        if shape[:-1] != (self.n,):
+            came = f"it is the reduction of {shape[0]} neurons" if len(shape) == 2 else f"{reduced!r} came"
+            raise argument_error("reduced", f"be a reduction of this network of {self.n} neurons", came)
+        vectors = np.concatenate([self.m, self.z], axis=1)
+        if np.linalg.norm(vectors - basis @ (basis.T @ vectors)) > OUTSIDE * np.linalg.norm(vectors):
+            raise argument_error("reduced", "be a reduction of this network", "its basis does not contain m and z")
+        moved = reduced.W - basis.T @ self.W @ basis
+        scale = float(np.sqrt(self.n / reduced.n))
+        return DenseNetwork(self.W + basis @ moved @ basis.T, scale * basis @ reduced.m, scale * basis @ reduced.z)
+
+    def _within(self, basis: Float[np.ndarray, "N k"]) -> "ReducedNetwork":
+        basis = basis.astype(self.W.dtype)
+        scale = float(np.sqrt(basis.shape[1] / self.n))
+        return ReducedNetwork(basis.T @ self.W @ basis, scale * basis.T @ self.m, scale * basis.T @ self.z, basis)
+
+    def _words(self, order: int | None) -> Float[np.ndarray, "N k"]:
+        """An orthonormal basis of the products of W and W^T with m and z, of all lengths if `order` is None."""
+        if is_traced(self) or self.W.ndim != 2:
+            raise argument_error("state", "be a single network of known numbers", f"{self!r} came")
+        W = np.asarray(self.W, float)
+        vectors = np.concatenate([self.m, self.z], axis=1).astype(float)
+        lengths = np.linalg.norm(vectors, axis=0)
+        if not lengths.any():
+            raise argument_error("m", "be something to reduce to, or z", "both are 0")
+        basis = new = _directions(vectors / np.where(lengths > 0, lengths, 1.0), np.zeros((self.n, 0)))
+        size = np.linalg.norm(W, 2)
+        length = 0
+        while new.shape[1] and size > 0 and (order is None or length < order):
+            new = _directions(np.concatenate([W @ new, W.T @ new], axis=1) / size, basis)
+            basis, length = np.concatenate([basis, new], axis=1), length + 1
+        if order is None and basis.shape[1] == self.n > len(self.layout.vectors):
+            raise argument_error(
+                "W",
+                "leave a space between m and z that it maps into itself",
+                "products of W and W^T with them span all neurons",
+                "Such a network learns in all its dimensions: approximate it by krylov(order).",
+            )
+        return basis
+
+    def __repr__(self) -> str:
+        inputs, n, outputs = self.layout
+        batch = f", batch of {self.W.shape[:-2]}" if self.W.ndim != 2 else ""
+        return f"{type(self).__name__}(n={n}, inputs={inputs}, outputs={outputs}, {self.W.dtype}{batch})"
+
+
+class ReducedNetwork(DenseNetwork):
+    """A small network that stands for a large one: made by `DenseNetwork.reduced` and `krylov`, and trained by `learn` alike.
+
+    Its weights, rates, loss and eigenvalues are those of the large one, but for eigenvalues of the part that does not learn.
+    Rules for single neurons (Adam) and nonlinear phi, for which it would not be exact, are refused. `basis`: (N, k),
+    orthonormal columns, the directions in neuron space that its units stand for, or None if it stands for no single network.
+    """
+
+    basis: Float[AnyArray, "*batch N k"] | None
+
+    def __init__(self, W: Any, m: Any, z: Any, basis: Any = None):
+        super().__init__(W, m, z)
+        self.basis = None if basis is None else real_array("basis", basis)
+        if self.basis is not None and self.basis.shape[:-2] + self.basis.shape[-1:] != self.W.shape[:-1]:
+            raise argument_error("basis", f"have {self.n} columns, one per unit", f"its shape is {self.basis.shape}")
+
+
+def _directions(vectors: Float[np.ndarray, "N k"], basis: Float[np.ndarray, "N done"]) -> Float[np.ndarray, "N new"]:
+    """An orthonormal basis of what vectors of norm up to 1 add to a space."""
+    rest = vectors
+    for _ in range(2):  # once more, against rounding
+        rest = rest - basis @ (basis.T @ rest)
+    left, sizes, _ = np.linalg.svd(rest, full_matrices=False)
+    return left[:, sizes > DEPENDENT]

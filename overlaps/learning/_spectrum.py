@@ -1,0 +1,133 @@
+"""What a trajectory of a network with a whole W shows: eigenvalues, followed over time, and where their eigenvectors point."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import scipy.linalg
+import scipy.optimize
+from jaxtyping import Float
+
+from overlaps._dense import DenseLayout, DenseNetwork
+from overlaps._labels import said
+from overlaps.learning._record import Record
+
+Variable = tuple[tuple[str, ...], np.ndarray, dict[str, str]]
+
+FOLLOWED = {  # values of a record, and the dimensions of one of them
+    "eigenvalue_real": ("eigenvalue",),
+    "eigenvalue_imag": ("eigenvalue",),
+    "contribution": ("eigenvalue",),
+    "alignment_right": ("eigenvalue", "vector"),
+    "alignment_left": ("eigenvalue", "vector"),
+}
+MEANINGS = {
+    "eigenvalue_real": "real part of the eigenvalues of W",
+    "eigenvalue_imag": "imaginary part of the eigenvalues of W",
+    "contribution": "energy of the response that the eigenvalues of W carry",
+    "outlier_real": "real part of the outlier of W",
+    "outlier_imag": "imaginary part of the outlier of W",
+    "alignment_right": "cosine between vector and right eigenvectors of W",
+    "alignment_left": "cosine between vector and left eigenvectors of W",
+    "weight_change": "Frobenius norm of the change of W",
+}
+
+
+def with_spectra(record: Record, first: DenseNetwork, saved: np.ndarray) -> Record:
+    """A record of factors as one of spectra of W at the `saved` points and the end, since factors are too large to be kept.
+
+    `first` is the network that the whole run started from, on which the change of W counts.
+    """
+    kept = np.isin(record.asked, saved)
+    kept[-1:] |= record.over
+    values = dict(record.values)
+    factors = values.pop("factor")
+    layout = first.layout
+    sizes = {"eigenvalue": layout.rank, "vector": len(layout.vectors)}
+    for name, dims in FOLLOWED.items():
+        values[name] = np.full((*factors.shape[:-2], *(sizes[dim] for dim in dims)), np.nan)
+    for place in np.ndindex(factors.shape[:-2]):
+        if kept[place[-1]] and np.all(np.isfinite(factors[place])):  # it is not, for a network of a batch that diverged
+            for name, value in _spectrum(factors[place], layout).items():
+                values[name][place] = value
+    change = layout.split(factors)[0] - np.asarray(first.W)[..., None, :, :]
+    values["weight_change"] = np.linalg.norm(change, axis=(-2, -1))
+    return dataclasses.replace(record, values=values)
+
+
+def follow(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same with eigenvalues in lines that do not swap: each goes on with the nearest one of the saved point before.
+
+    Lines are in the order of what they contribute to the response at the end: the first is the outlier.
+    """
+    values = dict(values)
+    eigenvalues = values["eigenvalue_real"] + 1j * values["eigenvalue_imag"]
+    order = np.empty(eigenvalues.shape, int)
+    for lane in np.ndindex(eigenvalues.shape[:-2]):
+        order[lane] = _lines(eigenvalues[lane], values["contribution"][lane])
+    for name, dims in FOLLOWED.items():
+        places = order.reshape(*order.shape, *[1] * (len(dims) - 1))
+        values[name] = np.take_along_axis(values[name], places, axis=order.ndim - 1)
+    for part in ("real", "imag"):
+        values[f"outlier_{part}"] = values[f"eigenvalue_{part}"][..., 0]
+    return values
+
+
+def variables(values: dict[str, np.ndarray], lead: Sequence[str]) -> dict[str, Variable]:
+    """The variables of a Dataset that these values are."""
+    return {
+        name: ((*lead, "time", *FOLLOWED.get(name, ())), value, said(MEANINGS[name]))
+        for name, value in follow(values).items()
+        if name in MEANINGS
+    }
+
+
+def _spectrum(factor: Float[np.ndarray, "N columns"], layout: DenseLayout) -> dict[str, np.ndarray]:
+    W, *blocks = layout.split(np.asarray(factor, float))
+    vectors = np.concatenate(blocks, axis=1)
+    values, left, right = cast(Any, scipy.linalg.eig(W, left=True))
+    return {
+        "eigenvalue_real": values.real,
+        "eigenvalue_imag": values.imag,
+        "contribution": _contributions(values, left, right, *blocks),  # blocks are m / sqrt(N) and z / sqrt(N)
+        "alignment_right": _cosines(right, vectors),
+        "alignment_left": _cosines(left, vectors),
+    }
+
+
+def _contributions(values: Any, left: Any, right: Any, m: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """The energy of R exp((eigenvalue - 1) t), R = (z^T right) (left^H m) / left^H right / N, for each eigenvalue."""
+    products = np.abs(np.sum(left.conj() * right, axis=0))
+    amplitudes = np.linalg.norm(z.T @ right, axis=0) * np.linalg.norm(m.T @ left.conj(), axis=0)
+    defective = products < np.finfo(float).eps
+    residues = np.where(defective, 0.0, amplitudes / np.where(defective, 1.0, products))
+    return residues**2 / (2 * np.maximum(1 - values.real, np.finfo(float).eps))
+
+
+def _cosines(eigenvectors: Any, vectors: Float[np.ndarray, "N V"]) -> Float[np.ndarray, "N V"]:
+    """Of the angle between vectors and each eigenvector (a column), or the plane of one and its conjugate."""
+    real, imag = eigenvectors.real, eigenvectors.imag
+    a, b, c = (np.sum(x * y, axis=0)[:, None] for x, y in ((real, real), (real, imag), (imag, imag)))
+    along, across = real.T @ vectors, imag.T @ vectors
+    area = a * c - b**2
+    plane = area > 0
+    in_plane = (c * along**2 - 2 * b * along * across + a * across**2) / np.where(plane, area, 1.0)
+    squares = np.where(plane, in_plane, along**2 / a)
+    lengths = np.sum(vectors**2, axis=0)[None]
+    return np.sqrt(np.clip(squares / np.where(lengths > 0, lengths, 1.0), 0.0, 1.0))
+
+
+def _lines(eigenvalues: Any, contributions: np.ndarray) -> np.ndarray:
+    """For each time the places of eigenvalues (time, N) in the order of their lines."""
+    finite = np.flatnonzero(np.all(np.isfinite(eigenvalues), axis=1))
+    order = np.tile(np.arange(eigenvalues.shape[1]), (len(eigenvalues), 1))
+    if not finite.size:
+        return order
+    last, shares = eigenvalues[finite[-1]], contributions[finite[-1]]
+    shares = np.round(shares / (np.max(shares) or 1.0), 9)  # those of a conjugate pair are the same but for rounding
+    order[finite[-1]] = np.lexsort((-last.imag, -np.abs(last), -shares))
+    for later, index in zip(finite[:0:-1], finite[-2::-1], strict=True):
+        after = eigenvalues[later][order[later]]
+        order[index] = scipy.optimize.linear_sum_assignment(np.abs(after[:, None] - eigenvalues[index][None]) ** 2)[1]
+    return order
