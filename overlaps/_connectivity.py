@@ -94,11 +94,9 @@ class Overlaps(State):
         return _scalar(self.gram[..., row, column])
 
     def visible(self, rnn: Model) -> dict[str, Any]:
-        """The overlaps that fix the activity, output and loss of this network under `rnn`, by label."""
         return self._select(rnn.visible(self.layout))
 
     def invisible(self, rnn: Model) -> dict[str, Any]:
-        """The overlaps that change nothing now but steer learning under `rnn`, by label."""
         return self._select(tuple(not seen for seen in rnn.visible(self.layout)))
 
     def _select(self, chosen: tuple[bool, ...]) -> dict[str, Any]:

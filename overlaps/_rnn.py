@@ -177,13 +177,15 @@ class RNN(eqx.Module):
         """
         return _fixed_points.phase_portrait(self, state, input, points, extent)
 
-    def visible(self, layout: Layout) -> tuple[bool, ...]:
+    def visible(self, layout: Any) -> tuple[bool, ...]:
         """For each pair of `layout.pairs`, whether activity and output depend on that overlap.
 
         Derived, not listed: the derivative of the reduced dynamics with respect to each overlap at a generic overlap matrix.
         It is the split of the Gaussian closure. A finite network reads more than overlaps: in one of relu units mm, mu and uu,
-        invisible in the closure, do matter (docs/activity.md).
+        invisible in the closure, do matter (docs/activity.md). Raises ValueError for a layout of another kind.
         """
+        if not isinstance(layout, Layout):
+            raise argument_error("layout", "be that of vectors m, u, v, z", f"{type(layout).__name__} came")
         return _visible(self, layout)
 
     @in_float64

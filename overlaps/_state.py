@@ -43,6 +43,14 @@ class State(eqx.Module):
     def overlaps(self) -> Any:
         """The overlap matrix of this state."""
 
+    def visible(self, rnn: Model) -> dict[str, Any]:
+        """The overlaps that fix the activity, output and loss of this network under `rnn`, by label."""
+        return self.overlaps().visible(rnn)
+
+    def invisible(self, rnn: Model) -> dict[str, Any]:
+        """The overlaps that change nothing now but steer learning under `rnn`, by label."""
+        return self.overlaps().invisible(rnn)
+
     @property
     def scales(self) -> Any:
         """What columns of the factor are multiplied by to give the vectors that a rule for single neurons sees."""

@@ -129,3 +129,12 @@ def test_one_matrix_of_a_batch_does_not_excuse_another():
         ov.Overlaps(np.stack([1e8 * np.eye(4), np.diag([1, 1, 1, -1e-3])]))
     with pytest.raises(ValueError, match="positive semi-definite"):
         ov.Overlaps(np.diag([1e12, 1, 1, -5.0]))
+
+
+def test_networks_and_limits_have_the_visible_overlaps_of_theirs():
+    net, rnn = ov.Overlaps.random(0), ov.RNN("erf")
+    for state in (net.sample(20, 1), net.mean_field(81)):
+        for name in ("visible", "invisible"):
+            expected, found = (getattr(one, name)(rnn) for one in (net, state))
+            assert found.keys() == expected.keys()
+            np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=0, atol=1e-12)

@@ -13,6 +13,7 @@ import xarray as xr
 
 import overlaps as ov
 from overlaps._gramians import infinite_integral
+from overlaps.learning import _learn as learning
 from overlaps.learning._spectrum import follow
 from tests.systems import dense
 
@@ -95,6 +96,7 @@ def _decay_of_one_entry(steps):
     return value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rates", [{"m": 0, "z": 0}, {"W": 0.5, "z": 2.0}])
 def test_the_reduction_is_exact_for_the_flow(rates):
     net = ov.DenseNetwork.random(1, 40)
@@ -116,6 +118,7 @@ def test_sizes_of_reductions():
         ov.DenseNetwork.random(0, 12, 0.3).reduced()
 
 
+@pytest.mark.slow
 def test_the_error_of_krylov_spaces_has_the_exponent_of_the_theory():
     errors = np.array([[_krylov_error(sigma, order) for order in (1, 2)] for sigma in (0.05, 0.1)])
     # sigma^(2 order + 2); the next order corrects it by some sigma^2
@@ -128,6 +131,7 @@ def _krylov_error(sigma, order):
     return abs(full - few)
 
 
+@pytest.mark.slow
 def test_rules_for_single_neurons_do_not_reduce_and_say_so():
     net, adam = ov.DenseNetwork.random(0, 40), ov.GradientDescent(0.01, 20, optax.adam)
     with pytest.raises(ValueError, match=r"`optimizer` must commute with rotations.*adam looks at single neurons"):
@@ -319,6 +323,7 @@ def test_a_reduction_survives_a_file_and_goes_on(tmp_path):
     assert ov.final_state(batch).basis.shape == (2, 30, 2)
 
 
+@pytest.mark.slow
 def test_where_learning_leaves_the_stable_networks_it_stops_and_says_where():
     net = ov.DenseNetwork([[0.9]], [3.0], [3.0])
     with pytest.raises(ov.DivergenceError, match="Learning stopped: at step") as caught:
@@ -329,6 +334,18 @@ def test_where_learning_leaves_the_stable_networks_it_stops_and_says_where():
         ov.DenseNetwork([[0.0]], [1.0], [1.0]), ov.tasks.exponential_filter(0.01, horizon=None), RNN, stiff, saves=3
     )
     assert slow["outlier_real"].values[-1] == pytest.approx(0.99, abs=1e-4)
+
+
+def test_what_is_interrupted_has_its_last_eigenvalues(monkeypatch):
+    def stop(record, rule):
+        if record.position > 20:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(learning, "_report", stop)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        ov.learn(ov.DenseNetwork.random(0, 6, 0.3), SHORT, EULER, ov.GradientDescent(0.02, 60), saves=58)
+    assert np.all(np.isfinite(caught.value.dataset["eigenvalue_real"]))
+    assert caught.value.dataset["step"].values[-1] > 20
 
 
 VECTOR, DESCENT = np.ones(4), ov.GradientDescent(0.01, 2)
@@ -345,6 +362,8 @@ VECTOR, DESCENT = np.ones(4), ov.GradientDescent(0.01, 2)
         (lambda: ov.DenseNetwork.random(0, 5, -1.0), "`sigma` must be a number of at least 0"),
         (lambda: ov.DenseNetwork.random(0, 5).krylov(-1), "`order` must be a whole number"),
         (lambda: ov.DenseNetwork.random(0, 5).overlaps(), "`state` must have an overlap matrix"),
+        (lambda: ov.DenseNetwork.random(0, 5).visible(RNN), "`state` must have an overlap matrix"),
+        (lambda: RNN.visible(ov.DenseNetwork.random(0, 5).layout), "`layout` must be that of vectors m, u, v, z"),
         (lambda: RNN.fixed_points(ov.DenseNetwork.random(0, 5), 0.0, None, 1.0), "`state` must have an overlap matrix"),
         (lambda: ov.validate(ov.DenseNetwork.random(0, 5), SHORT, EULER), "`net` must be"),
         (lambda: ov.DenseNetwork.random(0, 5).lifted(ov.DenseNetwork.random(0, 5)), "`reduced` must be a reduction of this"),

@@ -22,6 +22,7 @@ def assert_same(theory, simulation):
         assert np.allclose(theory[name], simulation[name], rtol=0, atol=2e-8), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rates", "m", "z"), [({"W": 2.0, "m": 0, "z": 0}, 1.2, 0.8), ({"W": 1.0, "m": 0.8, "z": 0.5}, 0.3, 0.1)]
 )
@@ -36,6 +37,7 @@ def test_one_outlier_is_the_whole_network(rates, m, z):
     assert theory["amplitude"].values[-1] == pytest.approx((end.m.T @ end.z).item() / 12, abs=2e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rates", [W_ONLY, {"W": 0.7, "m": 1.5, "z": 1.5}])
 def test_orthogonal_vectors_are_the_whole_network(rates):
     net = planar(10, np.zeros((2, 2)), [[0.9], [0.0]], [[0.0], [0.9]])
@@ -44,6 +46,7 @@ def test_orthogonal_vectors_are_the_whole_network(rates):
     assert_same(integration.orthogonal_flow(0.3, simulation["time"], rates, 0.9, 0.5), simulation)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rates", [W_ONLY, {"W": 0.7, "m": 1.5, "z": 1.5}])
 def test_the_plateau_is_the_whole_network(rates):
     net = planar(10, [[0.0, -0.2], [0.2, 0.0]], [[1.0], [0.0]], [[1.0], [0.0]])
@@ -55,6 +58,7 @@ def test_the_plateau_is_the_whole_network(rates):
     assert simulation["outlier_imag"].values[-1] > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rates", [W_ONLY, {"W": 1.0, "m": 0.5, "z": 2.0}])
 def test_a_pair_with_two_channels_is_the_whole_network(rates):
     turn = np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
@@ -69,6 +73,7 @@ def test_a_pair_with_two_channels_is_the_whole_network(rates):
     assert np.allclose(theory["outlier_imag"], simulation["outlier_imag"], rtol=0, atol=2e-8)
 
 
+@pytest.mark.slow
 def test_a_pair_emerges_with_one_channel_from_random_vectors():
     task = ov.tasks.damped_oscillation(0.3, 1.0, horizon=None)
     for seed in range(3):

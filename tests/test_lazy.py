@@ -102,6 +102,7 @@ def test_kernels_of_networks_approach_their_limit_with_the_root_of_their_size():
     assert errors[0] / errors[1] == pytest.approx(2.0, rel=0.3)  # a hundred networks on both sides know it to a tenth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frequency", [0.0, 1.0])
 def test_networks_with_large_readouts_learn_by_the_kernel_that_they_start_with(frequency):
     rates, rate = {"W": 0.7, "m": 1.5, "z": 0.8}, 0.6
@@ -143,6 +144,7 @@ def _empirical_kernel(net, scale, times, rates):
     return rates["W"] * both @ both.T + (rates["m"] * left @ left.T + rates["z"] * right @ right.T) / n
 
 
+@pytest.mark.slow
 def test_every_regime_in_one_dataset():
     dataset = integration.compare_regimes(0.5, 0.2, n=24, duration=0.6, saves=4, order=3)
     loss = dataset["loss"].sel

@@ -88,6 +88,7 @@ def test_metric_is_drawn_with_visible_overlaps_first():
         ov.plots.plot_metric(ov.metric(BATCH, RNN))
 
 
+@pytest.mark.slow
 def test_eigenvalues_outliers_and_regimes():
     net = ov.DenseNetwork.random(0, 12, 0.2)
     task = ov.tasks.damped_oscillation(0.3, 1.0, horizon=4.0)

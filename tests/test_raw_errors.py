@@ -9,6 +9,7 @@ import overlaps as ov
 
 NET, RNN = ov.Overlaps.random(0), ov.RNN("erf", dt=0.1)
 FRESH = ov.tasks.flip_flop(trials=2, duration=6.0, dt=0.1)
+STEP, LONGER = ov.GradientDescent(0.01, 2), ov.tasks.flip_flop(0, trials=2, duration=8.0, dt=0.1)
 FIXED, X = FRESH.sample(0), np.zeros((2, 10, 1))
 TWO = ov.tasks.Trials(np.stack([X, X]), np.stack([X, X]), None, 0.1)
 PORTRAIT = RNN.phase_portrait(NET, points=5, extent=1.0)
@@ -20,6 +21,10 @@ PORTRAIT = RNN.phase_portrait(NET, points=5, extent=1.0)
         (lambda: FRESH.loss(NET, RNN), r"`task` must be fixed to have a loss.*Use task.sample\(key\)"),
         (lambda: FIXED.loss(NET, "erf"), "`rnn` must be an RNN, but str came"),
         (lambda: TWO.loss(NET, RNN), "`task` must be a single one to have a loss"),
+        (
+            lambda: ov.learn(NET, [ov.Phase("A", FIXED, STEP), ov.Phase("B", LONGER, STEP)], RNN, observe="output"),
+            r"`observe` must ask for what has one shape in all phases.*\(2, 60, 1\)\} in phase 'A' and .*\(2, 80, 1\)\} in 'B'",
+        ),
         (lambda: RNN.output(NET, X, dt="a"), "`dt` must be a number greater than 0, but 'a' came"),
         (lambda: RNN.latents(NET, X, dt=np.ones(2)), "`dt` must be a number greater than 0"),
         (lambda: ov.tasks.teacher(NET, None, 0), "`rnn` must be an RNN, but NoneType came"),

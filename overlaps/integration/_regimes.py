@@ -35,7 +35,8 @@ def compare_regimes(
 
     `sigma`: radius of the bulk of W; `scale`: R of the readout z = R v, 1 for rich and large for lazy learning. `rates` of W, m
     and z; W and m learn at 1 / R^2 of theirs, so that f changes as fast at every scale. `order` of the Krylov theory. `key`: a
-    seed. Time is continuous, the horizon infinite.
+    seed. Time is continuous, the horizon infinite. The flow is solved explicitly, in steps of about rate^3: rates below 0.05
+    take long.
 
     Returns a Dataset with `loss(theory, time)`, `outlier_real` and `outlier_imag(theory, time)` and `weight_change(theory,
     time)`, the Frobenius norm, for the theories "simulation", "rich" (of W only what maps m and z on each other: two units),

@@ -87,6 +87,7 @@ def learn(
         settings = {"saves": saves, "key": key, "precision": precision, "observe": observe}
         keys = [key if rule is not None or key is None else _fold_in(key, index) for index in range(len(phases))]
         runs = [Run(phase, state, rnn, saves, key, batch, observe) for phase, key in zip(phases, keys, strict=True)]
+        _check_observables(runs)
         done: list[Trajectory] = []
         end, lost = state, np.zeros(() if batch is None else batch, bool)
         with tqdm(total=sum(_length(phase.rule) for phase in phases), disable=not progress, unit="", leave=False) as bar:
@@ -156,6 +157,15 @@ def _length(rule: Rule) -> float:
 
 def _fold_in(key: jax.Array, index: int) -> jax.Array:
     return jax.vmap(lambda one: jax.random.fold_in(one, index))(key) if key.shape else jax.random.fold_in(key, index)
+
+
+def _check_observables(runs: list[Run]) -> None:
+    first, *others = runs
+    for run in others:
+        if run.observable_shapes != first.observable_shapes:
+            shapes = [{name: one.shape for name, one in each.observable_shapes.items()} for each in (first, run)]
+            came = f"they are {shapes[0]} in phase {first.phase.name!r} and {shapes[1]} in {run.phase.name!r}"
+            raise argument_error("observe", "ask for what has one shape in all phases", came, "Run the phases one by one.")
 
 
 def _check_state(state: Any, precision: str) -> None:

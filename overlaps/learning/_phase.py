@@ -15,7 +15,7 @@ from overlaps._rnn import RNN
 from overlaps.learning._descent import descend
 from overlaps.learning._equivariance import why_not_equivariant
 from overlaps.learning._flow import integrate
-from overlaps.learning._observables import check_observables
+from overlaps.learning._observables import check_observables, observe
 from overlaps.learning._problem import Problem
 from overlaps.learning._record import Ending, Record
 from overlaps.learning._rules import GradientDescent, GradientFlow
@@ -85,8 +85,10 @@ class Run:
             raise argument_error("rates", "leave something to learn", "every vector is frozen")
         self.per_neuron = _sees_neurons(state, rule)
         self.key = _checked_key(key, rule, batch) if task.random else None
-        _check_sizes(task, state, rnn, observed)
+        self.observable_shapes = _check_sizes(task, state, rnn, observed)
         chunks = OVERLAP_CHUNKS if isinstance(state, Overlaps) else NETWORK_CHUNKS
+        if isinstance(state, DenseNetwork):
+            chunks = min(chunks, saves - 1)  # the ends of chunks need eigenvalues, as saved points do
         self.saved, self._points = _points(rule, saves, chunks, self.rates.dtype)
 
     def start(self, state: State, lost: np.ndarray) -> None:
@@ -136,15 +138,20 @@ def _filled(state: State, lost: np.ndarray, other: Any) -> Any:
     return jax.tree.map(lambda leaf, value: np.where(lost.reshape(-1, *[1] * (leaf.ndim - 1)), value, leaf), state, other)
 
 
-def _check_sizes(task: Task, state: State, rnn: RNN, observed: tuple[str, ...]) -> None:
-    """Raise what the task raises whatever the numbers in the state are: later phases start from other ones."""
+def _check_sizes(task: Task, state: State, rnn: RNN, observed: tuple[str, ...]) -> Any:
+    """Raise what the task raises whatever the numbers in the state are: later phases start from other ones.
+
+    Returns what is observed, as shapes.
+    """
     state = lanes(state, 1)[0] if state.factor.ndim > 2 else state
     task = task.lanes(1)[0]
 
-    def prepare(state: State) -> None:
-        check_observables(observed, state, task.objective(state, rnn))
+    def prepare(state: State) -> dict[str, Any]:
+        objective = task.objective(state, rnn)
+        check_observables(observed, state, objective)
+        return observe(state, objective, observed)
 
-    jax.eval_shape(prepare, state)
+    return jax.eval_shape(prepare, state)
 
 
 def _checked_key(key: Any, rule: Rule, batch: int | None) -> Any:

@@ -35,12 +35,12 @@ MEANINGS = {
 
 
 def with_spectra(record: Record, first: DenseNetwork, saved: np.ndarray) -> Record:
-    """A record of factors as one of spectra of W at the `saved` points and the end, since factors are too large to be kept.
+    """A record of factors, which are too large to be kept, as one of spectra of W at the `saved` points and its end.
 
     `first` is the network that the whole run started from, on which the change of W counts.
     """
     kept = np.isin(record.asked, saved)
-    kept[-1:] |= record.over
+    kept[-1:] = True  # where a run may be interrupted
     values = dict(record.values)
     factors = values.pop("factor")
     layout = first.layout
