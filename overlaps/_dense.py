@@ -15,7 +15,7 @@ from overlaps._state import State
 from overlaps._typing import AnyArray
 
 DEPENDENT = 1e-10  # relative length below which a direction counts as a combination of others
-OUTSIDE = 1e-4  # relative length of what m and z may have outside of a basis, enough for float32
+OUTSIDE = 1e-4  # length of what a basis may have outside of another one that is the same, enough for float32
 
 
 class DenseLayout(NamedTuple):
@@ -181,16 +181,22 @@ class DenseNetwork(State):
     def lifted(self, reduced: "ReducedNetwork") -> "DenseNetwork":
         """The network moved to where its reduction has gone: W + Q (w - Q^T W Q) Q^T, sqrt(N) Q m', sqrt(N) Q z'.
 
-        `reduced`: what learning made of `reduced()` or `krylov(order)` of this network. Raises ValueError for one of others.
+        `reduced`: what learning made of `reduced()` or `krylov(order)` of this network. What weight decay does to W outside of
+        the subspace, where it decays on its own, is not in it. Raises ValueError for reductions to other directions.
         """
         basis: Any = getattr(reduced, "basis", None)
         shape = np.shape(basis)
         if shape[:-1] != (self.n,):
             came = f"it is the reduction of {shape[0]} neurons" if len(shape) == 2 else f"{reduced!r} came"
             raise argument_error("reduced", f"be a reduction of this network of {self.n} neurons", came)
-        vectors = np.concatenate([self.m, self.z], axis=1)
-        if np.linalg.norm(vectors - basis @ (basis.T @ vectors)) > OUTSIDE * np.linalg.norm(vectors):
-            raise argument_error("reduced", "be a reduction of this network", "its basis does not contain m and z")
+        own, order = self._words(0), 0
+        while own.shape[1] < basis.shape[1]:
+            order += 1
+            before, own = own, self._words(order)
+            if own.shape[1] == before.shape[1]:
+                break
+        if np.linalg.norm(basis - own @ (own.T @ basis)) > OUTSIDE or own.shape != basis.shape:
+            raise argument_error("reduced", "be a reduction of this network", "its basis is not made of W, m and z of this one")
         moved = reduced.W - basis.T @ self.W @ basis
         scale = float(np.sqrt(self.n / reduced.n))
         return DenseNetwork(self.W + basis @ moved @ basis.T, scale * basis @ reduced.m, scale * basis @ reduced.z)

@@ -178,6 +178,17 @@ def test_the_outlier_is_the_same_in_network_and_reduction():
     assert full.values[-1] > 0.75  # and not the faster pole, which is farther out
 
 
+def test_the_outlier_is_not_a_mode_that_cancels_another():
+    chain = np.diag(np.full(15, 0.5), -1)  # one Jordan block: eigenvectors are nearly parallel once it learns
+    net = ov.DenseNetwork(chain, *np.random.default_rng(1).standard_normal((2, 16)))
+    dataset = ov.learn(net, INTEGRATOR, RNN, ov.GradientDescent(0.01, 150), saves=3)
+    assert dataset["loss"].values[-1] < 1e-2
+    assert dataset["outlier_real"].values[-1] == pytest.approx(0.8, abs=0.02)
+    growing = ov.DenseNetwork(np.diag([1.01, 0.8]), [1e-3, 1.4], [1e-3, 1.4])
+    finite = ov.learn(growing, ov.tasks.exponential_filter(0.2, horizon=4.0), EULER, ov.GradientDescent(1e-3, 2), saves=2)
+    assert finite["outlier_real"].values[-1] == pytest.approx(0.8, abs=0.01)
+
+
 def test_single_precision_on_request():
     net = jax.tree.map(np.float32, ov.DenseNetwork.random(0, 12, 0.3))
     rules = (ov.GradientDescent(0.02, 30), ov.GradientFlow(0.6, rtol=1e-4, atol=1e-5))
@@ -252,7 +263,7 @@ def test_lines_of_eigenvalues_go_on_where_they_cross():
     shuffled = np.stack([generator.permutation(row) for row in lines])
     values = {name: np.zeros((40, 4, 1)) for name in ("alignment_left", "alignment_right")}
     values["alignment_left"] = shuffled.real[..., None]
-    values["contribution"] = 1.0 * (np.abs(shuffled - lines[:, [3]]) < 1e-9)  # of the line at 0.8
+    values["coupling"] = 1.0 * (np.abs(shuffled - lines[:, [3]]) < 1e-9)  # of the line at 0.8
     found = follow(values | {"eigenvalue_real": shuffled.real, "eigenvalue_imag": shuffled.imag})
     together = found["eigenvalue_real"] + 1j * found["eigenvalue_imag"]
     assert {tuple(line) for line in together.T} == {tuple(line) for line in lines.T}
@@ -268,10 +279,9 @@ def test_spectra_of_a_run_are_those_of_its_states():
         found = (dataset["eigenvalue_real"] + 1j * dataset["eigenvalue_imag"]).values[place]
         assert np.allclose(np.sort_complex(found), np.sort_complex(np.linalg.eigvals(state.W)), rtol=0, atol=1e-10)
     values, left, right = scipy.linalg.eig(end.W, left=True)
-    residues = np.abs((end.z.T @ right)[0] * (end.m.T @ left.conj())[0] / np.sum(left.conj() * right, axis=0)) / 25
-    energies = residues**2 / (2 - 2 * values.real)
+    energies = np.abs((end.z.T @ right)[0] * (end.m.T @ left.conj())[0] / 25) ** 2 / (2 - 2 * values.real)
     which = np.argmax(energies)
-    assert np.allclose(dataset["contribution"].values[-1, 0], energies.max(), rtol=1e-8)
+    assert np.allclose(dataset["coupling"].values[-1, 0], energies.max(), rtol=1e-8)
     assert dataset["outlier_real"].values[-1] == pytest.approx(values[which].real, abs=1e-12)
     for side, vectors in (("left", left), ("right", right)):
         for label, vector in (("m", end.m[:, 0]), ("z", end.z[:, 0])):
@@ -367,7 +377,10 @@ VECTOR, DESCENT = np.ones(4), ov.GradientDescent(0.01, 2)
         (lambda: ov.validate(ov.DenseNetwork.random(0, 5), SHORT, EULER), "`net` must be"),
         (lambda: ov.DenseNetwork.random(0, 5).lifted(ov.DenseNetwork.random(0, 5)), "`reduced` must be a reduction of this"),
         (lambda: ov.DenseNetwork.random(0, 5).lifted(ov.DenseNetwork.random(0, 6).reduced()), "it is the reduction of 6"),
-        (lambda: ov.DenseNetwork.random(0, 6).lifted(ov.DenseNetwork.random(1, 6).reduced()), "does not contain m and z"),
+        (
+            lambda: ov.DenseNetwork.random(0, 6).lifted(ov.DenseNetwork.random(1, 6).reduced()),
+            "its basis is not made of W, m and z",
+        ),
         (lambda: ov.ReducedNetwork(np.eye(4), VECTOR, VECTOR, np.ones((9, 3))), "`basis` must have 4 columns"),
         (lambda: ov.DenseNetwork(np.eye(4), 0 * VECTOR, 0 * VECTOR).reduced(), "`m` must be something to reduce to"),
         (

@@ -50,10 +50,11 @@ def outlier_flow(
     """Learning of the leaky integrator exp(-rate t) by one outlier: f = g exp(-c t), c = 1 - eigenvalue, from parallel m and z.
 
     dc/ds = -r_W dL/dc, dg/ds = -sqrt((r_m r_z Q)^2 + 4 r_m r_z g^2) dL/dg with L = g^2 / 2c - 2g / (c + rate) + 1 / (2 rate).
-    `times`: learning times; `rates` of W, m and z relative to the learning rate, 0 to freeze; `eigenvalue`, `amplitude` g =
-    m.z / N at the start; `imbalance` Q = m.m / (N r_m) - z.z / (N r_z), for which m and z both have to learn. Exact for W = 0
-    and m parallel to z, at any N, and infinite horizon. Returns a Dataset with `loss`, `outlier_real`, `outlier_imag` and
-    `amplitude` along `time`. Raises ValueError for numbers out of range, and RuntimeError if the solver fails.
+    `times`: learning times; `rates` of W, m and z relative to the learning rate, 0 to freeze; `eigenvalue`, `amplitude` g = m.z
+    / N at the start; `imbalance` Q = m.m / (N r_m) - z.z / (N r_z), for which m and z both have to learn. Exact for W = 0 and m
+    parallel to z, at any N, and infinite horizon. Returns a Dataset with `loss`, `outlier_real`, `outlier_imag` and `amplitude`
+    along `time`. At rates below 1e-3 times within the drop of the loss, a window of 44 rate^3, are not resolved: see
+    `outlier_time`. Raises ValueError for numbers out of range, and RuntimeError if the solver fails.
     """
     start = [1 - _stable(number("eigenvalue", eigenvalue)), number("amplitude", amplitude)]
     parameters = _parameters(rate, 0.0, _both_or_none(rates)) | {"imbalance": number("imbalance", imbalance)}

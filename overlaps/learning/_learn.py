@@ -58,14 +58,14 @@ def learn(
     `overlap` (labels; coords `left`, `right`, `visible`), variables `sigma(time, overlap)`, `loss(time)` and
     `gradient_norm(time)`, the norm of dL/dF; for networks also `initial_vectors` and `final_vectors` (neuron, vector). A
     `DenseNetwork` has in place of `sigma` the eigenvalues of W, as lines that do not swap, `eigenvalue_real` and
-    `eigenvalue_imag` (time, eigenvalue), the one of them that contributes most to the response at the end, `outlier_real` and
-    `outlier_imag` (time), the cosines between vectors and eigenvectors, `alignment_right` and `alignment_left` (time,
-    eigenvalue, vector), `weight_change(time)`, the Frobenius norm of the change of W, and `initial_W` and `final_W`
-    (docs/integration.md). A batch adds the leading dim `batch`, and has `learning_time(batch, time)` in place of `time` where
-    learning rates differ or a rule can stop early, with `step(batch, time)` then: a network that stopped repeats its last row
-    until all have. A JSON description is in the attributes, as are `endings`, how each phase ended, `reached`, the time, step,
-    loss and gradient norm where it did, counted from its start (null for networks that diverged), and `acts_on`, whether the
-    rule saw the factor F or the vectors P (docs/optimizers.md). Equations: docs/theory.md, "The learning flow".
+    `eigenvalue_imag` (time, eigenvalue), the one of them of the largest `coupling` of input and readout at the end,
+    `outlier_real` and `outlier_imag` (time), the cosines between vectors and eigenvectors, `alignment_right` and
+    `alignment_left` (time, eigenvalue, vector), `weight_change(time)`, the Frobenius norm of the change of W, and `initial_W`
+    and `final_W` (docs/integration.md). A batch adds the leading dim `batch`, and has `learning_time(batch, time)` in place of
+    `time` where learning rates differ or a rule can stop early, with `step(batch, time)` then: a network that stopped repeats
+    its last row until all have. A JSON description is in the attributes, as are `endings`, how each phase ended, `reached`, the
+    time, step, loss and gradient norm where it did, counted from its start (null for networks that diverged), and `acts_on`,
+    whether the rule saw the factor F or the vectors P (docs/optimizers.md). Equations: docs/theory.md, "The learning flow".
 
     Raises ValueError for arguments that do not fit together, all phases being checked before the first one runs, and
     `DivergenceError` when the loss explodes or the solver fails. What ends a run in its middle, an interrupt from the keyboard

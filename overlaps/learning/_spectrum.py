@@ -15,17 +15,19 @@ from overlaps.learning._record import Record
 
 Variable = tuple[tuple[str, ...], np.ndarray, dict[str, str]]
 
+SLOWEST = 1e-3  # decay rates of modes below this, and growing modes, which a finite horizon allows, count as this
+
 FOLLOWED = {  # values of a record, and the dimensions of one of them
     "eigenvalue_real": ("eigenvalue",),
     "eigenvalue_imag": ("eigenvalue",),
-    "contribution": ("eigenvalue",),
+    "coupling": ("eigenvalue",),
     "alignment_right": ("eigenvalue", "vector"),
     "alignment_left": ("eigenvalue", "vector"),
 }
 MEANINGS = {
     "eigenvalue_real": "real part of the eigenvalues of W",
     "eigenvalue_imag": "imaginary part of the eigenvalues of W",
-    "contribution": "energy of the response that the eigenvalues of W carry",
+    "coupling": "coupling of input and readout through eigenvalues of W",
     "outlier_real": "real part of the outlier of W",
     "outlier_imag": "imaginary part of the outlier of W",
     "alignment_right": "cosine between vector and right eigenvectors of W",
@@ -59,13 +61,13 @@ def with_spectra(record: Record, first: DenseNetwork, saved: np.ndarray) -> Reco
 def follow(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The same with eigenvalues in lines that do not swap: each goes on with the nearest one of the saved point before.
 
-    Lines are in the order of what they contribute to the response at the end: the first is the outlier.
+    Lines are in the order of their coupling at the end: the first is the outlier.
     """
     values = dict(values)
     eigenvalues = values["eigenvalue_real"] + 1j * values["eigenvalue_imag"]
     order = np.empty(eigenvalues.shape, int)
     for lane in np.ndindex(eigenvalues.shape[:-2]):
-        order[lane] = _lines(eigenvalues[lane], values["contribution"][lane])
+        order[lane] = _lines(eigenvalues[lane], values["coupling"][lane])
     for name, dims in FOLLOWED.items():
         places = order.reshape(*order.shape, *[1] * (len(dims) - 1))
         values[name] = np.take_along_axis(values[name], places, axis=order.ndim - 1)
@@ -90,19 +92,20 @@ def _spectrum(factor: Float[np.ndarray, "N columns"], layout: DenseLayout) -> di
     return {
         "eigenvalue_real": values.real,
         "eigenvalue_imag": values.imag,
-        "contribution": _contributions(values, left, right, *blocks),  # blocks are m / sqrt(N) and z / sqrt(N)
+        "coupling": _couplings(values, left, right, *blocks),  # blocks are m / sqrt(N) and z / sqrt(N)
         "alignment_right": _cosines(right, vectors),
         "alignment_left": _cosines(left, vectors),
     }
 
 
-def _contributions(values: Any, left: Any, right: Any, m: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """The energy of R exp((eigenvalue - 1) t), R = (z^T right) (left^H m) / left^H right / N, for each eigenvalue."""
-    products = np.abs(np.sum(left.conj() * right, axis=0))
+def _couplings(values: Any, left: Any, right: Any, m: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """The energy |z^T r|^2 |l^H m|^2 / (2 N^2 (1 - Re eigenvalue)) with eigenvectors r, l of unit length, for each eigenvalue.
+
+    Residues, which have l^H r in the denominator, would be the energies of the modes, but blow up and cancel where eigenvectors
+    become parallel.
+    """
     amplitudes = np.linalg.norm(z.T @ right, axis=0) * np.linalg.norm(m.T @ left.conj(), axis=0)
-    defective = products < np.finfo(float).eps
-    residues = np.where(defective, 0.0, amplitudes / np.where(defective, 1.0, products))
-    return residues**2 / (2 * np.maximum(1 - values.real, np.finfo(float).eps))
+    return amplitudes**2 / (2 * np.maximum(1 - values.real, SLOWEST))
 
 
 def _cosines(eigenvectors: Any, vectors: Float[np.ndarray, "N V"]) -> Float[np.ndarray, "N V"]:
@@ -118,13 +121,13 @@ def _cosines(eigenvectors: Any, vectors: Float[np.ndarray, "N V"]) -> Float[np.n
     return np.sqrt(np.clip(squares / np.where(lengths > 0, lengths, 1.0), 0.0, 1.0))
 
 
-def _lines(eigenvalues: Any, contributions: np.ndarray) -> np.ndarray:
+def _lines(eigenvalues: Any, couplings: np.ndarray) -> np.ndarray:
     """For each time the places of eigenvalues (time, N) in the order of their lines."""
     finite = np.flatnonzero(np.all(np.isfinite(eigenvalues), axis=1))
     order = np.tile(np.arange(eigenvalues.shape[1]), (len(eigenvalues), 1))
     if not finite.size:
         return order
-    last, shares = eigenvalues[finite[-1]], contributions[finite[-1]]
+    last, shares = eigenvalues[finite[-1]], couplings[finite[-1]]
     shares = np.round(shares / (np.max(shares) or 1.0), 9)  # those of a conjugate pair are the same but for rounding
     order[finite[-1]] = np.lexsort((-last.imag, -np.abs(last), -shares))
     for later, index in zip(finite[:0:-1], finite[-2::-1], strict=True):
