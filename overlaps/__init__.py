@@ -5,6 +5,7 @@ from importlib.metadata import version as _version
 from overlaps import (
     integration as integration,
     plots as plots,
+    studies as studies,
     tasks as tasks,
 )
 from overlaps._connectivity import (

@@ -60,6 +60,13 @@ def test_examples_of_full_matrix_learning_run(example, tmp_path, monkeypatch):
     assert list(tmp_path.glob("*.png"))
 
 
+def test_the_degeneracy_example_runs(tmp_path, monkeypatch):
+    small = ["--neurons", "10", "--draws", "5", "--steps", "20"]
+    monkeypatch.setattr("sys.argv", ["degeneracy.py", "--output", str(tmp_path), *small])
+    runpy.run_path(str(ROOT / "examples/degeneracy.py"), run_name="__main__")
+    assert list(tmp_path.glob("*.png"))
+
+
 def test_the_validation_example_runs(tmp_path, monkeypatch, capsys):
     small = ["--sizes", "20", "40", "--seeds", "2", "--steps", "10", "--neurons", "50"]
     monkeypatch.setattr("sys.argv", ["validate_flipflop.py", "--output", str(tmp_path), *small])

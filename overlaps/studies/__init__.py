@@ -1,0 +1,24 @@
+"""What invisible overlaps do, as studies that a scientist runs (docs/invisible_overlaps.md, docs/training_history.md)."""
+
+from overlaps.studies._degeneracy import degeneracy as degeneracy
+from overlaps.studies._equivalence import (
+    canonical as canonical,
+    equivalent as equivalent,
+    function_distance as function_distance,
+    functionally_equal as functionally_equal,
+    gauge as gauge,
+    poles as poles,
+)
+from overlaps.studies._holonomy import (
+    holonomy as holonomy,
+    predicted_holonomy as predicted_holonomy,
+)
+from overlaps.studies._label_noise_drift import (
+    label_noise_drift as label_noise_drift,
+    label_noise_flow as label_noise_flow,
+)
+from overlaps.studies._slice import (
+    admissible as admissible,
+    sample_equivalent as sample_equivalent,
+)
+from overlaps.studies._solutions import solution_manifold as solution_manifold

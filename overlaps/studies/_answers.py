@@ -1,0 +1,80 @@
+"""The function of a network as a vector of numbers: what it answers at the samples that a task compares."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from overlaps._checks import argument_error
+from overlaps._connectivity import Overlaps
+from overlaps._labels import said
+from overlaps._rnn import RNN
+from overlaps._typing import AnyArray
+from overlaps.tasks import LinearFilter, Trials, squared_error
+
+FLAT = 1e-7  # relative size below which the learning rate of a direction counts as zero
+
+
+class Answers(NamedTuple):
+    """A loss sum_k w_k (f_k - f*_k)^2, written out: all samples, readouts and inputs or trials in one row, times sqrt(w_k)."""
+
+    respond: Callable[[Float[AnyArray, " weights"]], Float[AnyArray, " samples"]]  # of the entries of a factor
+    targets: Float[AnyArray, " samples"]
+    roots: Float[AnyArray, " samples"]  # sqrt(w_k)
+
+    def slopes(self, entries: Float[AnyArray, " weights"]) -> Float[AnyArray, "samples weights"]:
+        """How the answers change with the entries of the factor."""
+        return jax.jacfwd(self.respond)(entries)
+
+    def modes(self, entries: Float[AnyArray, " weights"]) -> int:
+        """How many independent ways there are to change the answers: those that learning closes at a rate above zero."""
+        sizes = np.linalg.svd(self.slopes(entries), compute_uv=False)
+        return int(np.sum(sizes**2 > FLAT * sizes[0] ** 2))
+
+
+def answers(state: Overlaps, task: Any, rnn: RNN) -> Answers:
+    """What a task compares, as a function of the entries of a factor of `state`.
+
+    Raises ValueError for a task that is neither a filter of finite horizon under an rnn with `dt` nor a fixed set of trials
+    with the squared error as its loss.
+    """
+    if isinstance(task, LinearFilter):
+        loss: Any = task.sampled_objective(state, rnn)
+        roots = jnp.broadcast_to(jnp.sqrt(loss.weights)[:, None, None], loss.targets.shape)
+    elif isinstance(task, Trials) and task.loss_function is squared_error:
+        loss = task.objective(state, rnn)
+        roots = jnp.sqrt(loss.mask / jnp.sum(loss.mask))
+    else:
+        raise argument_error("task", "be a filter task, or fixed trials with the squared error", f"{task!r} came")
+    roots = jnp.ravel(roots)
+
+    def respond(entries: Float[AnyArray, " weights"]) -> Float[AnyArray, " samples"]:
+        return roots * jnp.ravel(loss.response(state.with_factor(jnp.reshape(entries, state.gram.shape))))
+
+    return Answers(respond, roots * jnp.ravel(loss.targets), roots)
+
+
+def moved(net: Overlaps, entries: AnyArray, change: AnyArray) -> AnyArray:
+    """How the overlap matrix moves with a factor, both given by their entries."""
+    factor, step = (jnp.reshape(each, net.gram.shape) for each in (entries, change))
+    return step.T @ factor + factor.T @ step
+
+
+def labelled(matrix: AnyArray, net: Overlaps, rnn: RNN, name: str, meaning: str) -> xr.DataArray:
+    """A symmetric matrix as a DataArray over `overlap`, or many of them over `time` as well."""
+    pairs = net.layout.pairs
+    values = np.asarray(matrix)[..., [pair.row for pair in pairs], [pair.column for pair in pairs]]
+    seen = ("overlap", list(rnn.visible(net.layout)), said("loss-visible"))
+    dims = (*("time",) * (values.ndim - 1), "overlap")
+    return xr.DataArray(values, {"overlap": [pair.label for pair in pairs], "visible": seen}, dims, name, said(meaning))
+
+
+def require_overlaps(state: Any) -> None:
+    """Raise ValueError unless `state` is the overlap matrix of one network."""
+    if not isinstance(state, Overlaps) or state.gram.ndim > 2:
+        came = f"a batch of {state.gram.shape[0]}" if isinstance(state, Overlaps) else type(state).__name__
+        raise argument_error("net", "be a single Overlaps", f"{came} came")

@@ -1,0 +1,168 @@
+"""When two networks have the same function: the latent gauge, its canonical form, poles and residues, and outputs on probes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from overlaps._checks import argument_error, number, real_array
+from overlaps._connectivity import Neurons, Overlaps
+from overlaps._labels import said
+from overlaps._precision import in_float64
+from overlaps._rnn import RNN
+from overlaps._state import State
+from overlaps.studies._slice import interval
+
+SINGULAR = 1e-10  # relative size below which a singular value or an eigenvalue counts as zero
+PROBES = 16  # random input sequences on which outputs are compared
+
+
+def gauge(state: Any, mixing: Any) -> Any:
+    """The same network in other latent coordinates: u -> u a, v -> v a^-T, which leaves W = u v^T / N as it is.
+
+    `state`: `Overlaps`, `Network` or `MeanField`, single or a batch. `mixing`: the invertible (R, R) matrix a, or a number at
+    rank 1. Activity, output and loss stay, whatever phi is. Raises ValueError for a matrix of another shape, or a singular one.
+    """
+    rank = _low_rank(state).layout.rank
+    a = np.atleast_2d(real_array("mixing", mixing))
+    if a.shape != (rank, rank):
+        raise argument_error("mixing", f"have shape ({rank}, {rank})", f"its shape is {a.shape}")
+    values = np.linalg.svd(a, compute_uv=False)
+    if values[-1] < SINGULAR * values[0] or values[0] == 0:
+        raise argument_error("mixing", "be invertible", f"its singular values are {values.round(12)}")
+    m, u, v, z = state.layout.split(state.factor)
+    return state.with_factor(np.concatenate([m, u @ a, v @ np.linalg.inv(a).T, z], axis=-1))
+
+
+def canonical(state: Any) -> Overlaps:
+    """The overlaps of a network in the one gauge where input drives the latents one after the other.
+
+    The gauge is a = the first R independent columns of [vm, vu vm, vu^2 vm, ...]; for a single input vm is then the first unit
+    vector, and vu a companion matrix that sends each latent to the next. It reads vm and vu alone, so that it serves every phi:
+    networks of one rank that are gauge copies of each other have equal canonical overlaps (docs/invisible_overlaps.md). Raises
+    ValueError for a network with latents that no input reaches: its function is that of a lower rank.
+    """
+    net = _single(state).overlaps()
+    reached, block = np.zeros((net.rank, 0)), np.asarray(net["vm"])
+    for _ in range(net.rank):
+        for column in block.T:
+            candidate = np.column_stack([reached, column])
+            lengths = np.maximum(np.linalg.norm(candidate, axis=0), np.finfo(float).tiny)
+            if np.linalg.matrix_rank(candidate / lengths, tol=SINGULAR) == candidate.shape[1]:
+                reached = candidate
+        block = net["vu"] @ block
+    if reached.shape[1] < net.rank:
+        mend = "Its function is that of a network of lower rank."
+        raise argument_error("state", f"have {net.rank} latents that input reaches", f"it reaches {reached.shape[1]}", mend)
+    return gauge(net, reached)
+
+
+def poles(state: Any, rnn: RNN) -> xr.Dataset:
+    """Poles and residues of a linear network: its impulse response is f(t) = sum over modes of residue exp(pole t).
+
+    Dims `mode`, the R recurrent ones from the slowest to the fastest, then the input filter of pole -1 / tau; `readout` and
+    `input`. Variables `pole_real`, `pole_imag` (mode), per unit of time, and `residue_real`, `residue_imag` (mode, readout,
+    input). The gauge leaves them as they are, and they are all that the function fixes. Under Euler f_k is the sum of residue
+    (1 + dt pole)^k. Raises ValueError for nonlinear phi, and where two modes coincide so closely that the response is no sum of
+    exponentials.
+    """
+    rnn.require_linear()
+    net = _single(state).overlaps()
+    system: Any = np.linalg.eig(net["vu"])
+    values, right = system
+    if np.linalg.cond(right) > 1 / SINGULAR or np.min(np.abs(values)) < SINGULAR * max(1.0, np.max(np.abs(values))):
+        came = f"the eigenvalues of vu are {values.round(6)}"
+        raise argument_error("state", "have modes that are distinct, and distinct from the input filter", came)
+    order = np.lexsort((-values.imag, -values.real))
+    values, right, left = values[order], right[:, order], np.linalg.inv(right)[order]
+    recurrent = np.einsum("or,rn,nk,ki->noi", net["zu"], right, left / values[:, None], net["vm"])
+    residues = np.concatenate([recurrent, (net["zm"] - recurrent.sum(0))[None]]) / rnn.tau
+    rates: Any = (np.append(values, 0.0) - 1) / rnn.tau
+    dims, unit = ("mode", "readout", "input"), "1 / time"
+    return xr.Dataset(
+        {
+            "pole_real": ("mode", rates.real, said("real part of the pole", unit)),
+            "pole_imag": ("mode", rates.imag, said("imaginary part of the pole", unit)),
+            "residue_real": (dims, residues.real, said("real part of the residue", unit)),
+            "residue_imag": (dims, residues.imag, said("imaginary part of the residue", unit)),
+        },
+        {"readout": list(net.layout.readouts), "input": list(net.layout.latents[: net.inputs])},
+    )
+
+
+@in_float64
+def function_distance(one: Any, other: Any, rnn: RNN) -> float:
+    """How far apart the outputs of two networks are on random inputs, relative to the largest output so far: 0 to 2.
+
+    `one`, `other`: `Overlaps`, `Network` or `MeanField` of any ranks R and R', with the same inputs and outputs. Both get the
+    same sequences of independent normal input and run from 0 in Euler steps of tau. Outputs of linear networks are then sums
+    of their Markov parameters zm, zu vu^k vm, and where the first R + R' + 1 of these agree, all do (Cayley and Hamilton). For
+    other analytic phi the difference of outputs is an analytic function of the input, which is zero nearly nowhere unless it
+    is zero everywhere. So the distance is that of rounding if, and but for chance only if, the functions are equal. Raises
+    ValueError for networks that differ in inputs or outputs.
+    """
+    sizes = [(state.layout.inputs, state.layout.outputs) for state in (_single(one), _single(other))]
+    if sizes[0] != sizes[1]:
+        raise argument_error("other", f"have {sizes[0]} inputs and outputs, as `one` has", f"it has {sizes[1]}")
+    if not isinstance(rnn, RNN):
+        raise argument_error("rnn", "be an RNN", f"{type(rnn).__name__} came")
+    probe = RNN(rnn.phi, dt=1.0)
+    samples = one.layout.rank + other.layout.rank + 2
+    inputs = jax.random.normal(jax.random.key(0), (PROBES, samples, sizes[0][0]))
+    outputs = np.stack([np.asarray(probe.output(state, inputs)) for state in (one, other)])
+    largest = np.maximum.accumulate(np.abs(outputs).max(axis=(0, 1, 3)))
+    distance = np.abs(outputs[0] - outputs[1]).max(axis=(0, 2))
+    return float(np.max(np.divide(distance, largest, out=np.zeros_like(distance), where=largest > 0)))
+
+
+def functionally_equal(one: Any, other: Any, rnn: RNN, tolerance: float = 1e-9) -> bool:
+    """Whether two networks answer every input alike, decided by `function_distance`, which must be at most `tolerance`."""
+    return function_distance(one, other, rnn) <= number("tolerance", tolerance, above=0.0)
+
+
+def equivalent(overlaps: Overlaps, rnn: RNN, set: Mapping[str, Any]) -> Overlaps:
+    """The same function, other invisible overlaps: a network with some of them set, as in {"uu": 2.05, "mu": 0.8}.
+
+    Names and values as in `Overlaps.replace`. Raises ValueError for an overlap that is visible under `rnn`, and where the
+    result is not positive semi-definite; for a single overlap the error names the interval that it may have (`admissible`).
+    """
+    layout = overlaps.layout
+    seen = {(pair.row, pair.column) for pair, visible in zip(layout.pairs, rnn.visible(layout), strict=True) if visible}
+    for name in set:
+        rows, columns = layout.block(name) or layout.entry(name)
+        chosen = np.zeros((layout.size, layout.size), bool)
+        chosen[rows, columns] = True
+        if any(chosen[pair] or chosen[pair[::-1]] for pair in seen):
+            mend = f"Invisible here are {', '.join(_invisible(overlaps, rnn))}."
+            raise argument_error("set", "name invisible overlaps", f"{name!r} is visible, and fixes the function", mend)
+    try:
+        return overlaps.replace(**set)
+    except ValueError as error:
+        pairs = {pair.label: pair for pair in layout.pairs}
+        known = [name for name in set if name in pairs]
+        if "positive semi-definite" not in str(error) or len(set) > 1 or not known or overlaps.gram.ndim > 2:
+            raise
+        lower, upper = interval(np.asarray(overlaps.gram), pairs[known[0]].row, pairs[known[0]].column)
+        must = f"lie between {lower:.6g} and {upper:.6g}, the other overlaps being as they are"
+        raise argument_error(known[0], must, f"{set[known[0]]} came") from None
+
+
+def _invisible(overlaps: Overlaps, rnn: RNN) -> list[str]:
+    layout = overlaps.layout
+    return [pair.label for pair, visible in zip(layout.pairs, rnn.visible(layout), strict=True) if not visible]
+
+
+def _low_rank(state: Any) -> State:
+    if not isinstance(state, Overlaps | Neurons):
+        raise argument_error("state", "be an Overlaps, a Network or a MeanField", f"{type(state).__name__} came")
+    return state
+
+
+def _single(state: Any) -> Any:
+    if _low_rank(state).factor.ndim > 2:
+        raise argument_error(
+            "state", "be a single network", f"a batch of {state.factor.shape[0]} came", "Take them one by one."
+        )
+    return state

@@ -1,0 +1,133 @@
+"""What noise in activity or in weights does to the output of a linear network: exact covariances, and simulations.
+
+Of a network that is perturbed the output reads p = [v z]^T dh / N alone, where dh is the deviation of its activity. These R + O
+numbers close: they decay, and are fed back by vu and zu (docs/invisible_overlaps.md, "Learning as a perturbation").
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from overlaps._connectivity import Network, Overlaps
+from overlaps._gram import square_root
+from overlaps._precision import in_float64
+from overlaps._rnn import RNN
+from overlaps._typing import AnyArray
+
+NUMBERS_AT_ONCE = 2**20  # of random weights, in networks that are simulated side by side
+
+Covariance = Float[np.ndarray, "samples pairs samples pairs"]  # pairs of an output and an input
+Moment = Float[np.ndarray, " samples"]
+
+
+def impulses(inputs: int, samples: int, dt: float) -> Float[np.ndarray, "I samples I"]:
+    """One trial per input, with a unit impulse at its first sample."""
+    return np.eye(inputs)[:, None] * (np.arange(samples) == 0)[:, None] / dt
+
+
+def activity_noise_covariance(net: Overlaps, rnn: RNN, samples: int) -> Covariance:
+    """N times the covariance of the response's deviation, where every neuron has white noise of unit intensity as an input.
+
+    It reaches p as [v z]^T xi / N, of covariance C / N with C = [v z]^T [v z] / N: the answer reads vu, zu and C. Responses to
+    impulses at different inputs have noise of their own.
+    """
+    kicks = _answers_to_kicks(net, rnn, samples) * np.sqrt(rnn.step(None)) / rnn.tau
+    noisy = np.einsum("kjor,rs->kojs", kicks, square_root(_readers(net))).reshape(samples * net.outputs, -1)
+    covariance = (noisy @ noisy.T).reshape(samples, net.outputs, samples, net.outputs)
+    return np.einsum("kolp,ij->koilpj", covariance, np.eye(net.inputs)).reshape(_shape(net, samples))
+
+
+def weight_noise_covariance(net: Overlaps, rnn: RNN, samples: int) -> Covariance:
+    """N times the covariance of the response's deviation, for W + Xi / sqrt(N) with independent N(0, 1) entries of Xi.
+
+    To first order in Xi, which reaches p as E [k_m; k], E = [v z]^T Xi [m u] / N^(3/2). The entries of E have the covariance
+    C x A / N with A = [m u]^T [m u] / N: the answer reads all overlaps.
+    """
+    dt, split = rnn.step(None), net.inputs + net.rank
+    latents = rnn.latents(net, impulses(net.inputs, samples, dt)).values
+    slopes = np.einsum("kjor,ijq->koirq", _answers_to_kicks(net, rnn, samples) * dt / rnn.tau, latents, optimize=True)
+    roots = square_root(_readers(net)), square_root(net.gram[:split, :split])
+    noisy = np.einsum("koirq,rs,qp->koisp", slopes, *roots, optimize=True).reshape(samples * net.outputs * net.inputs, -1)
+    return (noisy @ noisy.T).reshape(_shape(net, samples))
+
+
+def running_moments(covariance: Covariance) -> tuple[Moment, Moment]:
+    """Mean and variance of the mean square, up to each sample, of Gaussian deviations of mean 0.
+
+    Of the first k samples they are tr S / k and 2 tr S^2 / k^2, with S their covariance.
+    """
+    counts = np.arange(1, len(covariance) + 1)
+    powers = np.einsum("koko->k", covariance)
+    squares = np.einsum("kolp,kolp->kl", covariance, covariance)
+    return np.cumsum(powers) / counts, 2 * np.diagonal(squares.cumsum(0).cumsum(1)) / counts**2
+
+
+@in_float64
+def activity_noise_answers(
+    network: Network, rnn: RNN, samples: int, std: float, keys: Any
+) -> Float[AnyArray, "draws samples O I"]:
+    """Responses of all N neurons minus those without noise, one per key; noise as in the covariance, times `std`."""
+    return _answers(network, rnn, samples, std * np.sqrt(rnn.step(None)) / rnn.tau, keys, in_weights=False)
+
+
+@in_float64
+def weight_noise_answers(
+    network: Network, rnn: RNN, samples: int, std: float, keys: Any
+) -> Float[AnyArray, "draws samples O I"]:
+    """Responses of all N neurons minus those without noise, one per key; noise as in the covariance, times `std`."""
+    return _answers(network, rnn, samples, std / np.sqrt(network.n), keys, in_weights=True)
+
+
+@eqx.filter_jit
+def _answers(
+    network: Network, rnn: RNN, samples: int, scale: Any, keys: Any, *, in_weights: bool
+) -> Float[AnyArray, "draws samples O I"]:
+    dt, rank, times = rnn.step(None), network.layout.rank, jnp.arange(samples)
+    readers, start = network.readers.T, network.m / rnn.tau
+
+    def advance(h: Float[AnyArray, "N I"], pull: AnyArray | float = 0.0) -> Float[AnyArray, "N I"]:
+        return h + dt / rnn.tau * (network.u @ (readers[:rank] @ h) + pull - h)
+
+    unperturbed = jax.lax.scan(lambda h, _: (advance(h), h), start, times)[1]
+
+    def answer(key: Any) -> Float[AnyArray, "samples O I"]:
+        weights = scale * jax.random.normal(key, (network.n, network.n)) if in_weights else None
+
+        def perturbed(h: Float[AnyArray, "N I"], now: tuple[Any, Any]) -> tuple[Float[AnyArray, "N I"], Float[AnyArray, "O I"]]:
+            index, without = now
+            change = readers[rank:] @ (h - without)
+            if weights is not None:
+                return advance(h, weights @ h), change
+            return advance(h) + scale * jax.random.normal(jax.random.fold_in(key, index), h.shape), change
+
+        return jax.lax.scan(perturbed, start, (times, unperturbed))[1]
+
+    return jax.lax.map(answer, keys, batch_size=max(1, min(len(keys), NUMBERS_AT_ONCE // network.n**2)))
+
+
+def _answers_to_kicks(net: Overlaps, rnn: RNN, samples: int) -> Float[np.ndarray, "samples samples O read"]:
+    """The output at sample k after unit kicks to each entry of p in the step after sample j; zero for j >= k."""
+    read = net.rank + net.outputs
+    feedback = np.zeros((read, read))
+    feedback[:, : net.rank] = np.concatenate([net["vu"], net["zu"]])
+    advance = np.eye(read) + rnn.step(None) / rnn.tau * (feedback - np.eye(read))
+    kernel = [np.eye(read)[net.rank :]]
+    for _ in range(samples - 2):
+        kernel.append(kernel[-1] @ advance)
+    kernel.append(np.zeros_like(kernel[0]))  # for kicks that are still to come
+    lag = np.subtract.outer(np.arange(samples), np.arange(samples)) - 1
+    return np.stack(kernel)[np.maximum(lag, -1)]
+
+
+def _readers(net: Overlaps) -> Any:
+    split = net.inputs + net.rank
+    return net.gram[split:, split:]
+
+
+def _shape(net: Overlaps, samples: int) -> tuple[int, int, int, int]:
+    pairs = net.outputs * net.inputs
+    return samples, pairs, samples, pairs
