@@ -67,6 +67,14 @@ def test_the_degeneracy_example_runs(tmp_path, monkeypatch):
     assert list(tmp_path.glob("*.png"))
 
 
+def test_the_decoding_example_runs(tmp_path, monkeypatch):
+    small = ["--twins", "6", "--steps", "10", "--draws", "1"]
+    monkeypatch.setattr("sys.argv", ["decoding.py", "--output", str(tmp_path), *small])
+    runpy.run_path(str(ROOT / "examples/decoding.py"), run_name="__main__")
+    assert list(tmp_path.glob("*.png"))
+    assert list(tmp_path.glob("*.nc"))
+
+
 def test_the_validation_example_runs(tmp_path, monkeypatch, capsys):
     small = ["--sizes", "20", "40", "--seeds", "2", "--steps", "10", "--neurons", "50"]
     monkeypatch.setattr("sys.argv", ["validate_flipflop.py", "--output", str(tmp_path), *small])

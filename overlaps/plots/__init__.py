@@ -4,6 +4,7 @@ from overlaps.plots._activity import (
     plot_phase_portrait as plot_phase_portrait,
     plot_trial as plot_trial,
 )
+from overlaps.plots._decoding import plot_decoding as plot_decoding
 from overlaps.plots._degeneracy import plot_degeneracy as plot_degeneracy
 from overlaps.plots._integration import (
     plot_eigenvalues as plot_eigenvalues,

@@ -1,5 +1,6 @@
 """What invisible overlaps do, as studies that a scientist runs (docs/invisible_overlaps.md, docs/training_history.md)."""
 
+from overlaps.studies._decoding import decode_history as decode_history
 from overlaps.studies._degeneracy import degeneracy as degeneracy
 from overlaps.studies._equivalence import (
     canonical as canonical,
@@ -22,3 +23,10 @@ from overlaps.studies._slice import (
     sample_equivalent as sample_equivalent,
 )
 from overlaps.studies._solutions import solution_manifold as solution_manifold
+from overlaps.studies._twins import (
+    annealed_descent as annealed_descent,
+    train_twins as train_twins,
+    twin_starts as twin_starts,
+    twin_states as twin_states,
+    twin_tasks as twin_tasks,
+)

@@ -1,0 +1,60 @@
+"""Figure of what overlaps remember of earlier training."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from overlaps._checks import argument_error
+from overlaps.plots._common import label_of
+
+SHOWN = {"visible": "C0", "invisible": "C3"}
+
+
+def plot_decoding(dataset: xr.Dataset, noise: Sequence[float] = (0.0, 0.3)) -> Any:
+    """Accuracy of decoding history from visible and invisible overlaps: at each stage, and at the last one over noise.
+
+    `dataset`: of `studies.decode_history`. `noise`: levels of it that get a panel of bars each. Error bars and bands are its
+    95 % intervals, the dotted line is chance. Returns the Figure. Raises ValueError for another Dataset, and for levels that it
+    does not have.
+    """
+    import matplotlib.pyplot as plt
+
+    if "accuracy" not in dataset:
+        raise argument_error("dataset", "be a result of studies.decode_history", f"it has {list(dataset.data_vars)}")
+    levels = dataset["noise"].values
+    missing = [level for level in noise if level not in levels]
+    if missing:
+        raise argument_error("noise", f"be levels out of {', '.join(f'{level:g}' for level in levels)}", f"{missing} came")
+    panels = 1 + len(noise)
+    figure, axes = plt.subplots(1, panels, figsize=(4.2 * panels, 3.8), sharey=True, layout="constrained", squeeze=False)
+    *bars, curve = axes[0]
+    stages = dataset["stage"].values
+    for ax, level in zip(bars, noise, strict=True):
+        for shift, (name, color) in zip((-0.2, 0.2), SHOWN.items(), strict=True):
+            middle, errors = _with_errors(dataset.sel(noise=level, features=name))
+            ax.bar(np.arange(len(stages)) + shift, middle, 0.4, yerr=errors, color=color, capsize=3, label=f"loss-{name}")
+        ax.set_xticks(range(len(stages)), stages)
+        ax.set(title=f"measurement noise {level:g}", xlabel=label_of(dataset["stage"]))
+    last = dataset.isel(stage=-1)
+    for name, color in SHOWN.items():
+        one = last.sel(features=name)
+        curve.plot(levels, one["accuracy"], "o-", color=color, markersize=4, label=f"loss-{name}")
+        curve.fill_between(levels, one["accuracy_lower"], one["accuracy_upper"], color=color, alpha=0.2, linewidth=0)
+    positive = levels[levels > 0]
+    curve.set_xscale("symlog", linthresh=positive.min() if positive.size else 1.0)
+    curve.set_xticks(levels, [f"{level:g}" for level in levels])
+    curve.minorticks_off()
+    curve.set(title=f"at {stages[-1]}", xlabel="measurement noise")
+    for ax in (*bars, curve):
+        ax.axhline(0.5, color="0.5", linestyle=":", linewidth=0.8)
+    figure.axes[0].set(ylabel=label_of(dataset["accuracy"]), ylim=(0.0, 1.05))
+    curve.legend(fontsize="small", loc="lower left")
+    return figure
+
+
+def _with_errors(one: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracies, and how far their intervals reach below and above."""
+    middle = one["accuracy"].values
+    return middle, np.maximum([middle - one["accuracy_lower"].values, one["accuracy_upper"].values - middle], 0.0)
