@@ -75,6 +75,13 @@ def test_the_decoding_example_runs(tmp_path, monkeypatch):
     assert list(tmp_path.glob("*.nc"))
 
 
+def test_the_memory_example_runs(tmp_path, monkeypatch):
+    small = ["--rules", "small steps", "--systems", "linear"]
+    monkeypatch.setattr("sys.argv", ["memory.py", "--output", str(tmp_path), *small])
+    runpy.run_path(str(ROOT / "examples/memory.py"), run_name="__main__")
+    assert len(list(tmp_path.glob("*.png"))) == 3
+
+
 def test_the_validation_example_runs(tmp_path, monkeypatch, capsys):
     small = ["--sizes", "20", "40", "--seeds", "2", "--steps", "10", "--neurons", "50"]
     monkeypatch.setattr("sys.argv", ["validate_flipflop.py", "--output", str(tmp_path), *small])

@@ -18,6 +18,10 @@ from overlaps.plots._learning import (
     plot_metric as plot_metric,
     plot_overlaps as plot_overlaps,
 )
+from overlaps.plots._memory import (
+    plot_memory as plot_memory,
+    plot_memory_table as plot_memory_table,
+)
 from overlaps.plots._validation import (
     plot_histograms as plot_histograms,
     plot_quantiles as plot_quantiles,

@@ -18,6 +18,8 @@ from overlaps.studies._label_noise_drift import (
     label_noise_drift as label_noise_drift,
     label_noise_flow as label_noise_flow,
 )
+from overlaps.studies._memory import memory as memory
+from overlaps.studies._memory_table import memory_table as memory_table
 from overlaps.studies._slice import (
     admissible as admissible,
     sample_equivalent as sample_equivalent,

@@ -1,0 +1,121 @@
+"""Figures of what networks remember: the protocol A, B, A beside its control, and the table of rules."""
+
+import textwrap
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from overlaps._checks import argument_error
+from overlaps.plots._common import label_of, shade_phases
+
+LINES = {"A-B-A": "-", "A-A-A": "--"}
+COLUMNS = {
+    "charge_end": "uu - vv kept",
+    "forgetting_rate": "forgotten\nper time",
+    "written": "B written",
+    "function_distance": "function\ndistance",
+    "decay_rate": "B fades\nper time",
+}
+
+
+def plot_memory(dataset: xr.Dataset) -> Any:
+    """Loss, loss-invisible overlaps and distances of A, B, A (lines) and of its control A, A, A (dashed); returns the Figure.
+
+    `dataset`: of `studies.memory`. Raises ValueError for another one.
+    """
+    import matplotlib.pyplot as plt
+
+    if "memory" not in dataset.attrs:
+        raise argument_error("dataset", "be a result of studies.memory", f"it has {list(dataset.data_vars)}")
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.2), layout="constrained")
+    time, invisible = dataset["time"], dataset["overlap"].values[~dataset["visible"].values]
+    for protocol, line in LINES.items():
+        one = dataset.sel(protocol=protocol)
+        left.plot(time, one["loss"].where(one["loss"] > 0), line, color="k", label=protocol)
+        for index, label in enumerate(invisible):
+            solid = label if line == "-" else None
+            middle.plot(time, one["sigma"].sel(overlap=label), line, color=f"C{index}", label=solid)
+    for index, name in enumerate(("visible", "invisible")):
+        distance = dataset[f"{name}_distance"]
+        right.plot(time, distance.where(distance > 0), color=f"C{index}", label=f"{name} overlaps")
+    right.plot(time[-1], dataset["function_distance"][0], "k*", markersize=10, label="outputs, at the end")
+    left.set(ylabel=label_of(dataset["loss"]), yscale="log")
+    middle.set(ylabel="loss-invisible overlaps")
+    right.set(ylabel="distance of A-B-A from A-A-A", yscale="log")
+    for ax in (left, middle, right):
+        ax.set(xlabel="learning time", xlim=(time[0], time[-1]))
+        shade_phases(dataset, ax)
+        ax.legend(fontsize="small", ncols=2 if ax is middle else 1)
+    return figure
+
+
+def plot_memory_table(dataset: xr.Dataset) -> Any:
+    """The table in numbers, one line per rule and system, above its scaling laws with fitted lines; returns the Figure.
+
+    `dataset`: of `studies.memory_table`. Numbers are coloured by their size, from pale (history is kept, B is not written) to
+    dark. Raises ValueError for another Dataset.
+    """
+    import matplotlib.pyplot as plt
+
+    if "memory_table" not in dataset.attrs:
+        raise argument_error("dataset", "be a result of studies.memory_table", f"it has {list(dataset.data_vars)}")
+    cells = [
+        dataset.sel(rule=rule, system=system)
+        for rule in dataset["rule"].values
+        for system in dataset["system"].values
+        if dataset["measured"].sel(rule=rule, system=system).item()
+    ]
+    rows = int(np.ceil(len(cells) / 6))
+    figure: Any = plt.figure(figsize=(15, 0.36 * len(cells) + 1.2 + 2.6 * rows), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(0.36 * len(cells) + 1.2, 2.6 * rows))
+    _matrix(above.subplots(), cells)
+    for ax, cell in zip(
+        np.ravel(below.subplots(rows, 6, squeeze=False)), [*cells, *[None] * (6 * rows - len(cells))], strict=True
+    ):
+        if cell is None:
+            ax.axis("off")
+        else:
+            _law(ax, cell)
+    return figure
+
+
+def _matrix(ax: Any, cells: list[xr.Dataset]) -> None:
+    shown = np.array([[cell[name].item() for name in COLUMNS] for cell in cells])
+    shown[:, 0] /= [cell["charge_start"].item() for cell in cells]
+    # Each number as a fraction of decades between unnoticeable and total.
+    shades = np.clip(np.log10(np.abs(shown) + 1e-300) / 6 + 1, 0, 1)
+    shades[:, 0] = np.clip(np.log10(np.abs(1 - shown[:, 0]) + 1e-300) / 6 + 1, 0, 1)
+    ax.imshow(shades, cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
+    for row, numbers in enumerate(shown):
+        for column, value in enumerate(numbers):
+            text = f"{value:.4f}" if column == 0 else f"{value:.1e}"
+            ax.text(column, row, text, ha="center", va="center", fontsize="small")
+        ax.text(len(COLUMNS) - 0.4, row, cells[row]["kept"].item(), va="center", fontsize="small")
+    ax.set_xticks(range(len(COLUMNS)), list(COLUMNS.values()), fontsize="small")
+    ax.set_yticks(range(len(cells)), [_name(cell) for cell in cells], fontsize="small")
+    ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
+    ax.set_xlim(-0.5, len(COLUMNS) + 1.6)
+    for side in ax.spines.values():
+        side.set_visible(False)
+
+
+def _law(ax: Any, cell: xr.Dataset) -> None:
+    values, results = cell["values"].values, np.abs(cell["results"].values)
+    exponent, error = cell["exponent"].item(), cell["exponent_error"].item()
+    line = np.exp(np.mean(np.log(results)) + exponent * (np.log(values) - np.mean(np.log(values))))
+    ax.loglog(values, results, "ko", markersize=4, markerfacecolor="none")
+    ax.loglog(values, line, "C0-", label=f"{exponent:.3f} ± {error:.1g}")
+    ax.minorticks_off()
+    for axis, numbers in ((ax.xaxis, values), (ax.yaxis, results)):
+        ends = [numbers.min(), numbers.max()]
+        axis.set_ticks(ends, [f"{end:.3g}" for end in ends])
+    ax.set_xlabel(textwrap.fill(cell["parameter"].item(), 28), fontsize="x-small")
+    ax.set_ylabel(cell["measured"].item(), fontsize="x-small")
+    ax.set_title(_name(cell), fontsize="small")
+    ax.tick_params(labelsize="x-small")
+    ax.legend(fontsize="x-small", title="exponent", title_fontsize="x-small")
+
+
+def _name(cell: xr.Dataset) -> str:
+    return f"{cell['rule'].item()}, {cell['system'].item()}"

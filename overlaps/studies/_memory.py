@@ -1,0 +1,157 @@
+"""What a network remembers of B after it has learned A, B and A again."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+from scipy.stats import linregress
+
+from overlaps._checks import argument_error
+from overlaps._connectivity import Overlaps, State
+from overlaps._labels import said
+from overlaps._precision import random_key
+from overlaps._rnn import RNN
+from overlaps.learning import GradientFlow, Phase, conserved, final_state, learn
+from overlaps.learning._datasets import grams, layout_of
+from overlaps.learning._describe import describe
+from overlaps.learning._phase import Rule
+from overlaps.tasks import FreshTrials, LabelNoise, LinearFilter, Trials, exponential_filter
+
+HISTORY, CONTROL = "A-B-A", "A-A-A"
+PHASES = ("A", "B", "A again")
+PROBE = 20.0  # time constants for which filters of infinite horizon are compared
+
+
+def memory(
+    state: State,
+    tasks: Sequence[Any] | None = None,
+    rnn: RNN | None = None,
+    rule: Rule | None = None,
+    saves: int = 101,
+    key: Any = None,
+    progress: bool = False,
+) -> xr.Dataset:
+    """Train A, then B, then A again, and beside it A three times, for the same time and with the same noise.
+
+    Both protocols share the first A, and so all that it leaves behind. `state`: an `Overlaps`, `MeanField` or `Network`.
+    `tasks`: A and B; None for exponential filters of the rates 0.2 and 0.4 over a horizon of 20. `rnn`: None for a linear one
+    with steps of 0.1. `rule`: of each phase; None for a gradient flow of duration 20. `saves`: saved points per phase. `key`:
+    for tasks that draw samples.
+
+    Returns a Dataset with dims `protocol` ("A-B-A", "A-A-A"), `time` and `overlap`, and variables `sigma(protocol, time,
+    overlap)`, `loss(protocol, time)`, the charges `gauge`, `balance` and `spectrum` that gradient flow of linear networks
+    conserves, whatever phi is (docs/symmetries.md); `visible_distance(time)` and `invisible_distance(time)`, Euclidean norms of
+    the difference of the two protocols; `visible_return(protocol)` and `invisible_return(protocol)`, those of the difference
+    between the end of the first A and that of the last; `function_distance(pair)`, the root mean square difference of outputs
+    on the trials of A, which for filter tasks is that under white noise, the L2 norm of the difference of impulse responses.
+    `decay_rate` is that of the invisible distance per learning time, fitted over the second half of the last phase, with its
+    standard error. `phase` names the phases of A-B-A.
+
+    B is written where the protocols end with the same function and other invisible overlaps: the invisible distance then
+    exceeds by far the function distance, which is what training has still to remove. It is kept where the decay rate is 0.
+    Raises ValueError for anything but two tasks, a rule that stops early, or a batch, and what `learn` raises.
+    """
+    first, second = _pair(tasks)
+    rnn = RNN(dt=0.1) if rnn is None else rnn
+    rule = GradientFlow(20.0) if rule is None else rule
+    if rule.stop_loss is not None or rule.stop_gradient is not None:
+        raise argument_error("rule", "run for a given time, the same for both protocols", "it can stop early")
+    if state.factor.ndim > 2 or np.ndim(getattr(rule, "learning_rate", 0.0)):
+        name, must = ("state", "be a single network") if state.factor.ndim > 2 else ("rule", "have a single learning rate")
+        raise argument_error(name, must, "a batch came", "Run the protocols one by one.")
+    keys = [None, None] if key is None else list(jax.random.split(random_key("key", key)))
+
+    def run(start: State, names: Sequence[str], tasks: Sequence[Any], key: Any) -> xr.Dataset:
+        phases = [Phase(name, task, rule) for name, task in zip(names, tasks, strict=True)]
+        return learn(start, phases, rnn, saves=saves, key=key, progress=progress)
+
+    begun = run(state, PHASES[:1], [first], keys[0])
+    start = final_state(begun)
+    branches = {HISTORY: run(start, PHASES[1:], [second, first], keys[1])}
+    branches[CONTROL] = run(start, PHASES[1:], [first, first], keys[1])
+    wholes = [_joined(begun, branch, rule) for branch in branches.values()]
+    dataset: Any = xr.concat(wholes, xr.IndexVariable("protocol", list(branches)), combine_attrs="drop_conflicts")
+    ends = {"first A": start, **{name: final_state(branch) for name, branch in branches.items()}}
+    dataset = dataset.assign(_distances(dataset) | _functions(ends, first, rnn))
+    described = {"tasks": [first, second], "rnn": rnn, "rule": rule, "saves": saves, "key": key}
+    dataset.attrs = {"memory": json.dumps(describe(described | {"state": json.loads(begun.attrs["state"])}))}
+    return dataset
+
+
+def _pair(tasks: Any) -> tuple[Any, Any]:
+    if tasks is None:
+        return exponential_filter(0.2), exponential_filter(0.4)
+    if not isinstance(tasks, Sequence) or len(tasks) != 2:
+        raise argument_error("tasks", "be two tasks, A and B", f"{tasks!r} came")
+    return tasks[0], tasks[1]
+
+
+def _joined(begun: xr.Dataset, branch: xr.Dataset, rule: Rule) -> xr.Dataset:
+    """The overlaps, losses and charges of the first A and what follows it."""
+    branch = branch.assign_coords(time=branch["time"] + begun["time"][-1])
+    whole = xr.concat([run[["sigma", "loss"]] for run in (begun, branch)], "time", coords="minimal", compat="override")
+    whole["time"].attrs = begun["time"].attrs
+    matrices = np.concatenate([grams(begun), grams(branch)])
+    charges = conserved(Overlaps(matrices, *layout_of(begun)), RNN(), rule.rates)
+    dims = {"gauge": ("latent", "latent_"), "balance": (), "spectrum": ("mode",)}
+    names = {
+        "gauge": "u^T u / r_u - v^T v / r_v over N",
+        "balance": "m.m / r_m - z.z / r_z over N",
+        "spectrum": "eigenvalues of J M^-1 G",
+    }
+    return whole.assign({name: (("time", *dims[name]), values, said(names[name])) for name, values in charges.items()})
+
+
+def _distances(dataset: xr.Dataset) -> dict[str, Any]:
+    """Distances of the protocols over time, of each of them from its first A, and how fast the first of these decays."""
+    sigma = dataset["sigma"].transpose("protocol", "time", "overlap").values
+    phases = dataset["phase"].values
+    apart = sigma[0] - sigma[1]
+    returned = sigma[:, -1] - sigma[:, np.flatnonzero(phases == PHASES[0])[-1]]
+    variables: dict[str, Any] = {}
+    for name, chosen in (("visible", dataset["visible"].values), ("invisible", ~dataset["visible"].values)):
+        for dim, kind, difference, meaning in (
+            ("time", "distance", apart, "between the protocols"),
+            ("protocol", "return", returned, "between the first and the last A"),
+        ):
+            norm = np.linalg.norm(difference[:, chosen], axis=1)
+            variables[f"{name}_{kind}"] = ((dim,), norm, said(f"distance of {name} overlaps {meaning}"))
+    last = np.flatnonzero(phases == PHASES[-1])
+    half = last[len(last) // 2 :]
+    rate, error = exponential_rate(dataset["time"].values[half], variables["invisible_distance"][1][half])
+    meaning = "rate at which the invisible distance decays"
+    variables["decay_rate"] = ((), rate, said(meaning, "1 / learning time"))
+    variables["decay_rate_error"] = ((), error, said(f"standard error of the {meaning}", "1 / learning time"))
+    return variables
+
+
+def exponential_rate(times: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+    """The rate of an exponential decay with its standard error, NaN for values that are not all of one sign."""
+    if not (np.all(values > 0) or np.all(values < 0)):
+        return np.nan, np.nan
+    fit: Any = linregress(times, np.log(np.abs(values)))
+    return -fit.slope, fit.stderr
+
+
+def _functions(ends: dict[str, State], task: Any, rnn: RNN) -> dict[str, Any]:
+    """How far the outputs of networks are apart, pair by pair."""
+    inputs, dt, scale = _probe(task.task if isinstance(task, LabelNoise) else task, rnn)
+    outputs = {name: rnn.output(state, inputs, None if rnn.dt else dt).values for name, state in ends.items()}
+    pairs = [(HISTORY, CONTROL), (HISTORY, "first A"), (CONTROL, "first A")]
+    apart = [np.sqrt(scale * np.sum((outputs[one] - outputs[other]) ** 2)) for one, other in pairs]
+    names = xr.IndexVariable("pair", [" / ".join(pair) for pair in pairs], said("ends that are compared"))
+    return {"function_distance": xr.DataArray(apart, {"pair": names}, attrs=said("root mean square difference of outputs"))}
+
+
+def _probe(task: Any, rnn: RNN) -> tuple[np.ndarray, float, float]:
+    """Inputs (trials, time, I), the time between samples, and what turns a sum of squared outputs into their mean square."""
+    if isinstance(task, LinearFilter):
+        dt = rnn.dt or rnn.tau / 20
+        inputs = np.zeros((task.inputs, round((task.horizon or PROBE * rnn.tau) / dt), task.inputs))
+        inputs[:, 0, :] = np.eye(task.inputs) / dt
+        return inputs, dt, dt  # by the isometry of Ito: white noise of unit intensity on every input
+    trials: Trials = task.sample(0) if isinstance(task, FreshTrials) else task
+    return np.asarray(trials.inputs), trials.dt, 1 / (trials.inputs.shape[0] * trials.inputs.shape[1])
