@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 import overlaps as ov
 from overlaps import studies
@@ -81,6 +82,15 @@ def test_a_state_that_is_no_solution_is_refused(solution):
         studies.predicted_holonomy(solution, task(), ov.tasks.label_noise(task(), 1.0), RNN)
     with pytest.raises(ValueError, match="be a single Overlaps, but Network came"):
         studies.holonomy(solution.sample(9, 0), task(), task(0.3), RNN)
+
+
+def test_pictures_show_the_numbers(solution):
+    ranges, around = studies.admissible(solution, RNN), studies.solution_manifold(solution, task(), RNN)
+    np.testing.assert_array_equal(ov.plots.plot_admissible(ranges).lines[0].get_xdata(), ranges["value"])
+    np.testing.assert_array_equal(ov.plots.plot_directions(around).images[0].get_array(), around["direction_overlaps"])
+    for plot in (ov.plots.plot_admissible, ov.plots.plot_directions, ov.plots.plot_holonomy):
+        with pytest.raises(ValueError, match="`dataset` must be a result of studies"):
+            plot(xr.Dataset())
 
 
 @pytest.mark.slow

@@ -22,6 +22,11 @@ from overlaps.plots._memory import (
     plot_memory as plot_memory,
     plot_memory_table as plot_memory_table,
 )
+from overlaps.plots._solutions import (
+    plot_admissible as plot_admissible,
+    plot_directions as plot_directions,
+    plot_holonomy as plot_holonomy,
+)
 from overlaps.plots._validation import (
     plot_histograms as plot_histograms,
     plot_quantiles as plot_quantiles,

@@ -1,0 +1,44 @@
+"""One function, many networks: what can be changed without changing it, what learning closes, and what it leaves behind.
+
+Ranges of the invisible overlaps of a solution; the directions around it, with the rates at which learning closes them; and the
+change of all overlaps by learning another filter and the first one again.
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+import overlaps as ov
+
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the figure (default: results)")
+output = parser.parse_args().output
+
+rnn = ov.RNN(dt=0.1)
+first, second = (ov.tasks.exponential_filter(rate, horizon=20.0) for rate in (0.2, 0.22))
+flow = ov.GradientFlow(duration=1000.0, stop_gradient=1e-8)
+start = ov.Overlaps.random(0).replace(uu=2.0, mu=0.8)
+net = ov.final_state(ov.learn(start, first, rnn, flow, saves=2))
+print(net)
+print(ov.studies.poles(net, rnn)[["pole_real", "residue_real"]].to_dataframe())
+
+twin = ov.studies.equivalent(net, rnn, set={"uu": 3.0, "zv": 0.2})
+copy = ov.studies.gauge(twin, 2.0)
+print(f"distance of functions: {ov.studies.function_distance(net, copy, rnn):.1e}")
+
+ranges = ov.studies.admissible(net, rnn)
+around = ov.studies.solution_manifold(net, first, rnn)
+print("dimensions of the manifold of solutions:", {name: around[name].item() for name in ("dimension", "invisible", "gauge")})
+cycle = ov.studies.holonomy(net, first, second, rnn)
+
+figure, (left, middle, right) = plt.subplots(1, 3, figsize=(16, 4.4), layout="constrained")
+ov.plots.plot_admissible(ranges, left)
+ov.plots.plot_directions(around, middle)
+ov.plots.plot_holonomy(cycle, right)
+left.set_title("invisible overlaps of one function")
+middle.set_title("directions around a solution")
+right.set_title("left behind by learning B and A again")
+output.mkdir(parents=True, exist_ok=True)
+figure.savefig(output / "equivalence.png", dpi=110)
+print("Written:", output / "equivalence.png")
