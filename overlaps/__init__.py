@@ -8,21 +8,14 @@ from overlaps import (
     studies as studies,
     tasks as tasks,
 )
-from overlaps._connectivity import (
+from overlaps.connectivity import (
+    DenseNetwork as DenseNetwork,
     MeanField as MeanField,
     Network as Network,
     Overlaps as Overlaps,
-)
-from overlaps._dense import (
-    DenseNetwork as DenseNetwork,
     ReducedNetwork as ReducedNetwork,
 )
-from overlaps._rnn import RNN as RNN
-from overlaps._transfer import Transfer as Transfer
-from overlaps._validate import (
-    learn_mean_field as learn_mean_field,
-    validate as validate,
-)
+from overlaps.dynamics import RNN as RNN, Transfer as Transfer
 from overlaps.learning import (
     DivergenceError as DivergenceError,
     GradientDescent as GradientDescent,
@@ -35,5 +28,13 @@ from overlaps.learning import (
     metric as metric,
     rerun as rerun,
 )
+from overlaps.studies import learn_mean_field as learn_mean_field, validate as validate
 
 __version__ = _version("overlaps")
+
+_ROOMS = {"connectivity", "dynamics", "learning"}  # whose public names stand above
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(name for name in globals() if name not in _ROOMS and (name.startswith("__") or not name.startswith("_")))

@@ -12,7 +12,7 @@ import scipy.linalg
 import xarray as xr
 
 import overlaps as ov
-from overlaps._gramians import infinite_integral
+from overlaps.dynamics._gramians import infinite_integral
 from overlaps.learning import _learn as learning
 from overlaps.learning._spectrum import follow
 from tests.systems import dense

@@ -10,7 +10,7 @@ import scipy.integrate
 import scipy.linalg
 
 import overlaps as ov
-from overlaps._gramians import finite_integral, finite_sum, infinite_integral, infinite_sum
+from overlaps.dynamics._gramians import finite_integral, finite_sum, infinite_integral, infinite_sum
 from tests.systems import exponential
 
 HORIZONS = [20.0, None]

@@ -10,7 +10,7 @@ import scipy.stats
 import xarray as xr
 
 import overlaps as ov
-from overlaps._quadrature import _sobol
+from overlaps.connectivity._quadrature import _sobol
 from tests.systems import nonlinear
 from tests.test_activity import PHI
 from tests.test_transfer import SLOPES

@@ -8,7 +8,7 @@ import xarray as xr
 
 import overlaps as ov
 from overlaps.__main__ import main
-from overlaps._validate import _scaling
+from overlaps.studies._validate import _scaling
 from tests.test_mean_field import CORRELATED, short_task
 
 FILTER, EULER = ov.tasks.exponential_filter(horizon=4.0), ov.RNN(dt=0.1)

@@ -1,4 +1,7 @@
-"""How linear RNNs whose whole matrix learns come to integrate white noise or to oscillate ([BCPZ25]; docs/integration.md)."""
+"""Theories of networks whose whole matrix learns to integrate white noise, or to oscillate ([BCPZ25]; docs/integration.md).
+
+This room runs `learn` beside its own small systems. It may not know studies or figures.
+"""
 
 from overlaps.integration._closed_forms import (
     Limit as Limit,

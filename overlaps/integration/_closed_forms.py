@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.optimize
 
-from overlaps._checks import argument_error, number
+from overlaps._support import argument_error, number
 from overlaps.integration._targets import pole, relative_rates
 
 

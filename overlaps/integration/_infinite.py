@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from overlaps._checks import argument_error, count, number
-from overlaps._dense import ReducedNetwork
+from overlaps._support import argument_error, count, number
+from overlaps.connectivity import ReducedNetwork
 
 MOST_UNITS = 2000
 

@@ -9,8 +9,7 @@ import scipy.special
 import xarray as xr
 from jaxtyping import Float
 
-from overlaps._checks import argument_error, number, real_array
-from overlaps._labels import said
+from overlaps._support import argument_error, number, real_array, said
 from overlaps.integration._targets import learning_times, pole, relative_rates
 
 NEGLIGIBLE = 1e-17  # of what moves, or is left, beyond the Laguerre functions that are kept

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from overlaps._checks import argument_error, number
-from overlaps._dense import DenseNetwork
-from overlaps._rnn import RNN
+from overlaps._support import argument_error, number
+from overlaps.connectivity import DenseNetwork
+from overlaps.dynamics import RNN
 from overlaps.integration._lazy import lazy_learning_curve
 from overlaps.integration._targets import pole, relative_rates
 from overlaps.learning import GradientFlow, learn

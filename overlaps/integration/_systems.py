@@ -16,10 +16,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Complex, Float
 
-from overlaps._checks import argument_error, number
-from overlaps._labels import said
-from overlaps._precision import in_float64
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray, argument_error, in_float64, number, said
 from overlaps.integration._targets import energy, learning_times, pole, relative_rates
 
 RTOL, ATOL = 1e-9, 1e-11

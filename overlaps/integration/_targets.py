@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._checks import argument_error, number, real_array
-from overlaps.learning._rules import checked_rates
+from overlaps._support import argument_error, number, real_array
+from overlaps.learning import checked_rates
 
 RATES = ("W", "m", "z")
 

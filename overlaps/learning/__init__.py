@@ -1,18 +1,30 @@
-"""How networks learn: rules, and the verb that applies them."""
+"""Learning: rules, the verb `learn` that applies them to a state and a task, and the Datasets that it returns.
+
+This room knows states, their dynamics and tasks, each through the methods that all of its kind share. It may not know any kind
+of state or task by name, nor any study.
+"""
 
 from overlaps.learning._datasets import (
+    VERSION as VERSION,
     final_state as final_state,
+    grams as grams,
     initial_state as initial_state,
+    layout_of as layout_of,
 )
+from overlaps.learning._describe import describe as describe
 from overlaps.learning._learn import (
     DivergenceError as DivergenceError,
     learn as learn,
     rerun as rerun,
 )
-from overlaps.learning._phase import Phase as Phase
+from overlaps.learning._phase import (
+    Phase as Phase,
+    Rule as Rule,
+)
 from overlaps.learning._rules import (
     GradientDescent as GradientDescent,
     GradientFlow as GradientFlow,
+    checked_rates as checked_rates,
 )
 from overlaps.learning._symmetry import (
     conserved as conserved,

@@ -11,12 +11,9 @@ import jax
 import numpy as np
 import xarray as xr
 
-from overlaps._checks import argument_error
-from overlaps._connectivity import MeanField, Network, Neurons, Overlaps, State
-from overlaps._dense import DenseNetwork, ReducedNetwork
-from overlaps._labels import said
-from overlaps._layout import Layout
-from overlaps._rnn import RNN
+from overlaps._support import argument_error, said
+from overlaps.connectivity import DenseNetwork, Layout, MeanField, Network, Neurons, Overlaps, ReducedNetwork, State
+from overlaps.dynamics import RNN
 from overlaps.learning._describe import describe, restore
 from overlaps.learning._observables import DIMENSIONS, MEANINGS
 from overlaps.learning._phase import Run

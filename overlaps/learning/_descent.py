@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray
 from overlaps.learning._problem import Parameters, Problem
 from overlaps.learning._record import Record, endings, limits
 from overlaps.learning._rules import GradientDescent, OptimizerFactory

@@ -15,10 +15,9 @@ import numpy as np
 import optax
 
 from overlaps import tasks
-from overlaps._checks import argument_error
-from overlaps._connectivity import MeanField, Network, Overlaps
-from overlaps._rnn import RNN
-from overlaps._transfer import Transfer
+from overlaps._support import argument_error
+from overlaps.connectivity import MeanField, Network, Overlaps
+from overlaps.dynamics import RNN, Transfer
 from overlaps.learning._phase import Phase
 from overlaps.learning._rules import Factory, GradientDescent, GradientFlow
 

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray
 from overlaps.learning._rules import OptimizerFactory
 
 VECTORS, FEW_NEURONS, MANY_NEURONS = 3, 4, 9

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from overlaps._connectivity import Overlaps
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray
+from overlaps.connectivity import Overlaps
 from overlaps.learning._problem import Parameters, Problem
 from overlaps.learning._record import Ending, Record, endings, limits
 from overlaps.learning._rules import GradientFlow

@@ -11,10 +11,9 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from overlaps._checks import argument_error, choice, count, is_inside_trace, is_traced
-from overlaps._connectivity import State
-from overlaps._precision import random_key, require_x64
-from overlaps._rnn import RNN
+from overlaps._support import argument_error, choice, count, is_inside_trace, is_traced, random_key, require_x64
+from overlaps.connectivity import State
+from overlaps.dynamics import RNN
 from overlaps.learning._datasets import Trajectory, assemble, description, initial_state, select
 from overlaps.learning._describe import restore
 from overlaps.learning._phase import Phase, Rule, Run, batch_size

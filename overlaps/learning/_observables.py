@@ -6,9 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from overlaps._checks import argument_error
-from overlaps._connectivity import Neurons, State
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray, argument_error
+from overlaps.connectivity import Neurons, State
 
 OBSERVABLES = ("moments", "output")
 DIMENSIONS = {

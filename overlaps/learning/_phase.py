@@ -8,10 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from overlaps._checks import argument_error
-from overlaps._connectivity import Network, Overlaps, State
-from overlaps._dense import DenseNetwork, ReducedNetwork
-from overlaps._rnn import RNN
+from overlaps._support import argument_error
+from overlaps.connectivity import DenseNetwork, Network, Overlaps, ReducedNetwork, State
+from overlaps.dynamics import RNN
 from overlaps.learning._descent import descend
 from overlaps.learning._equivariance import why_not_equivariant
 from overlaps.learning._flow import integrate
@@ -20,7 +19,7 @@ from overlaps.learning._problem import Problem
 from overlaps.learning._record import Ending, Record
 from overlaps.learning._rules import GradientDescent, GradientFlow
 from overlaps.learning._spectrum import with_spectra
-from overlaps.tasks._task import Task, lanes
+from overlaps.tasks import Task, lanes
 
 # Pieces in which a run is computed, so that it can report, be interrupted and stop early. Each costs half a millisecond, which
 # shows in overlap space alone.

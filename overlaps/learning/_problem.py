@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._connectivity import State
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray
+from overlaps.connectivity import State
 from overlaps.learning._observables import observe
 
 Parameters = Float[AnyArray, "*batch rows trained"]

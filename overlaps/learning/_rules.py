@@ -8,7 +8,7 @@ from typing import Any
 import diffrax
 import optax
 
-from overlaps._checks import argument_error, count, number, parameter
+from overlaps._support import argument_error, count, number, parameter
 
 OptimizerFactory = Callable[[Any], optax.GradientTransformation]
 

@@ -9,8 +9,8 @@ import scipy.linalg
 import scipy.optimize
 from jaxtyping import Float
 
-from overlaps._dense import DenseLayout, DenseNetwork
-from overlaps._labels import said
+from overlaps._support import said
+from overlaps.connectivity import DenseLayout, DenseNetwork
 from overlaps.learning._record import Record
 
 Variable = tuple[tuple[str, ...], np.ndarray, dict[str, str]]

@@ -6,13 +6,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from overlaps._checks import argument_error
-from overlaps._connectivity import Network, State
-from overlaps._dense import DenseNetwork
-from overlaps._gram import square_root
-from overlaps._labels import said
-from overlaps._layout import Layout
-from overlaps._rnn import RNN
+from overlaps._support import argument_error, said
+from overlaps.connectivity import DenseNetwork, Layout, Network, State, square_root
+from overlaps.dynamics import RNN
 from overlaps.learning._datasets import description, grams, layout_of
 from overlaps.learning._rules import checked_rates
 

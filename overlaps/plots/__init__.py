@@ -1,4 +1,7 @@
-"""Figures from the Datasets of the library; nothing but what is drawn is computed here."""
+"""Figures: each function draws a Dataset of the library and returns the axes.
+
+This room reads names, units and numbers from Datasets. It may not compute anything but what it draws.
+"""
 
 from overlaps.plots._activity import (
     plot_phase_portrait as plot_phase_portrait,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from overlaps._checks import argument_error
+from overlaps._support import argument_error
 from overlaps.plots._common import axes_of
 from overlaps.tasks import Trials
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from overlaps._checks import argument_error
+from overlaps._support import argument_error
 from overlaps.plots._common import label_of
 
 SHOWN = {"visible": "C0", "invisible": "C3"}

@@ -4,7 +4,7 @@ from typing import Any
 
 import xarray as xr
 
-from overlaps._checks import argument_error
+from overlaps._support import argument_error
 from overlaps.plots._common import label_of
 
 COLORS = {"first": "C0", "second": "C3"}

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from overlaps._checks import argument_error
+from overlaps._support import argument_error
 from overlaps.plots._common import axes_of, label_of, time_of
 
 SHORT = {"simulation": "ko", "rich": "C0-", "krylov": "C1-", "lazy": "C3--"}

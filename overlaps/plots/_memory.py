@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from overlaps._checks import argument_error
+from overlaps._support import argument_error
 from overlaps.plots._common import label_of, shade_phases
 
 LINES = {"A-B-A": "-", "A-A-A": "--"}

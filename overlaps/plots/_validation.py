@@ -6,7 +6,7 @@ import numpy as np
 import scipy.special
 import xarray as xr
 
-from overlaps._checks import argument_error
+from overlaps._support import argument_error
 from overlaps.plots._common import label_of
 
 SMALLEST_BIAS = 1e-6  # that is drawn

@@ -1,4 +1,8 @@
-"""What invisible overlaps do, as studies that a scientist runs (docs/invisible_overlaps.md, docs/training_history.md)."""
+"""Studies: questions that a scientist asks of many runs, such as what invisible overlaps do, or which error is which.
+
+This room runs `learn` and reads its Datasets (docs/invisible_overlaps.md, docs/training_history.md, docs/large_n.md).
+It may not know figures, nor how a rule is carried out.
+"""
 
 from overlaps.studies._decoding import decode_history as decode_history
 from overlaps.studies._degeneracy import degeneracy as degeneracy
@@ -31,4 +35,8 @@ from overlaps.studies._twins import (
     twin_starts as twin_starts,
     twin_states as twin_states,
     twin_tasks as twin_tasks,
+)
+from overlaps.studies._validate import (
+    learn_mean_field as learn_mean_field,
+    validate as validate,
 )

@@ -9,11 +9,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from overlaps._checks import argument_error
-from overlaps._connectivity import Overlaps
-from overlaps._labels import said
-from overlaps._rnn import RNN
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray, argument_error, said
+from overlaps.connectivity import Overlaps
+from overlaps.dynamics import RNN
 from overlaps.tasks import LinearFilter, Trials, squared_error
 
 FLAT = 1e-7  # relative size below which the learning rate of a direction counts as zero

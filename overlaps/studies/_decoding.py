@@ -9,9 +9,7 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from overlaps._checks import argument_error, count, number
-from overlaps._labels import said
-from overlaps._precision import random_key
+from overlaps._support import argument_error, count, number, random_key, said
 
 RESAMPLES, COVERAGE = 2000, 0.95
 

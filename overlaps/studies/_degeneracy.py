@@ -12,16 +12,10 @@ import xarray as xr
 from jaxtyping import Float
 from tqdm.auto import tqdm
 
-from overlaps._checks import argument_error, count, number
-from overlaps._connectivity import Network, Overlaps
-from overlaps._labels import said
-from overlaps._layout import Layout
-from overlaps._precision import in_float64, random_key
-from overlaps._rnn import RNN
-from overlaps._typing import AnyArray
-from overlaps.learning import GradientDescent, learn
-from overlaps.learning._datasets import VERSION, grams
-from overlaps.learning._describe import describe
+from overlaps._support import AnyArray, argument_error, count, in_float64, number, random_key, said
+from overlaps.connectivity import Layout, Network, Overlaps
+from overlaps.dynamics import RNN
+from overlaps.learning import VERSION, GradientDescent, describe, grams, learn
 from overlaps.studies._noise import (
     activity_noise_answers,
     activity_noise_covariance,
@@ -30,8 +24,7 @@ from overlaps.studies._noise import (
     weight_noise_answers,
     weight_noise_covariance,
 )
-from overlaps.tasks import LabelNoise, LinearFilter
-from overlaps.tasks._filter_losses import SampledLoss
+from overlaps.tasks import LabelNoise, LinearFilter, SampledLoss
 
 SAME = 1e-9  # relative difference of responses that counts as rounding
 RESAMPLES = 200  # of the bootstrap

@@ -7,12 +7,9 @@ import jax
 import numpy as np
 import xarray as xr
 
-from overlaps._checks import argument_error, number, real_array
-from overlaps._connectivity import Neurons, Overlaps
-from overlaps._labels import said
-from overlaps._precision import in_float64
-from overlaps._rnn import RNN
-from overlaps._state import State
+from overlaps._support import argument_error, in_float64, number, real_array, said
+from overlaps.connectivity import Neurons, Overlaps, State
+from overlaps.dynamics import RNN
 from overlaps.studies._slice import interval
 
 SINGULAR = 1e-10  # relative size below which a singular value or an eigenvalue counts as zero

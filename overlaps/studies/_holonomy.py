@@ -9,14 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from overlaps._checks import argument_error, count
-from overlaps._connectivity import Overlaps
-from overlaps._labels import said
-from overlaps._precision import in_float64
-from overlaps._rnn import RNN
-from overlaps._typing import AnyArray
-from overlaps.learning import GradientFlow, Phase, learn
-from overlaps.learning._datasets import grams
+from overlaps._support import AnyArray, argument_error, count, in_float64, said
+from overlaps.connectivity import Overlaps
+from overlaps.dynamics import RNN
+from overlaps.learning import GradientFlow, Phase, grams, learn
 from overlaps.studies._answers import Answers, answers, labelled, moved, require_overlaps
 
 CONVERGED = GradientFlow(duration=1e4, rtol=1e-10, atol=1e-12, stop_gradient=1e-8)

@@ -9,12 +9,9 @@ import numpy as np
 import scipy.integrate
 import xarray as xr
 
-from overlaps._checks import argument_error, count, number
-from overlaps._connectivity import Overlaps
-from overlaps._labels import said
-from overlaps._precision import in_float64
-from overlaps._rnn import RNN
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray, argument_error, count, in_float64, number, said
+from overlaps.connectivity import Overlaps
+from overlaps.dynamics import RNN
 from overlaps.studies._answers import Answers, answers, labelled, moved, require_overlaps
 from overlaps.studies._solutions import LARGEST_GRADIENT
 from overlaps.tasks import LabelNoise

@@ -9,15 +9,10 @@ import numpy as np
 import xarray as xr
 from scipy.stats import linregress
 
-from overlaps._checks import argument_error
-from overlaps._connectivity import Overlaps, State
-from overlaps._labels import said
-from overlaps._precision import random_key
-from overlaps._rnn import RNN
-from overlaps.learning import GradientFlow, Phase, conserved, final_state, learn
-from overlaps.learning._datasets import grams, layout_of
-from overlaps.learning._describe import describe
-from overlaps.learning._phase import Rule
+from overlaps._support import argument_error, random_key, said
+from overlaps.connectivity import Overlaps, State
+from overlaps.dynamics import RNN
+from overlaps.learning import GradientFlow, Phase, Rule, conserved, describe, final_state, grams, layout_of, learn
 from overlaps.tasks import FreshTrials, LabelNoise, LinearFilter, Trials, exponential_filter
 
 HISTORY, CONTROL = "A-B-A", "A-A-A"

@@ -10,9 +10,9 @@ import numpy as np
 import optax
 import xarray as xr
 
-from overlaps._connectivity import Overlaps, State
-from overlaps._precision import in_float64
-from overlaps._rnn import RNN
+from overlaps._support import in_float64
+from overlaps.connectivity import Overlaps, State
+from overlaps.dynamics import RNN
 from overlaps.learning import GradientDescent, GradientFlow, final_state, learn
 from overlaps.studies._memory import exponential_rate, memory
 from overlaps.tasks import exponential_filter, label_noise, teacher

@@ -10,9 +10,7 @@ import xarray as xr
 from scipy.stats import linregress
 from tqdm.auto import tqdm
 
-from overlaps._checks import argument_error
-from overlaps._labels import said
-from overlaps._precision import random_key
+from overlaps._support import argument_error, random_key, said
 from overlaps.studies._memory import CONTROL, exponential_rate
 from overlaps.studies._memory_rules import MEAN_FIELD, POINTS, RULES, SYSTEMS, WHY, Law
 

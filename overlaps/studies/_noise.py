@@ -12,11 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._connectivity import Network, Overlaps
-from overlaps._gram import square_root
-from overlaps._precision import in_float64
-from overlaps._rnn import RNN
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray, in_float64
+from overlaps.connectivity import Network, Overlaps, square_root
+from overlaps.dynamics import RNN
 
 NUMBERS_AT_ONCE = 2**20  # of random weights, in networks that are simulated side by side
 

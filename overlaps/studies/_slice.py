@@ -9,12 +9,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from overlaps._checks import argument_error, count, number
-from overlaps._connectivity import Overlaps
-from overlaps._labels import said
-from overlaps._precision import in_float64, random_key
-from overlaps._rnn import RNN
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray, argument_error, count, in_float64, number, random_key, said
+from overlaps.connectivity import Overlaps
+from overlaps.dynamics import RNN
 
 DEFINITE = 1e-9  # relative size of the smallest eigenvalue from which on an overlap matrix has room around it
 STEPS_PER_OVERLAP = 100  # of the random walk, by which it has forgotten its start

@@ -8,13 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from overlaps._checks import argument_error
-from overlaps._connectivity import Overlaps
-from overlaps._gram import square_root
-from overlaps._labels import said
-from overlaps._precision import in_float64
-from overlaps._rnn import RNN
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray, argument_error, in_float64, said
+from overlaps.connectivity import Overlaps, square_root
+from overlaps.dynamics import RNN
 from overlaps.learning import metric
 from overlaps.studies._answers import FLAT, require_overlaps
 

@@ -12,14 +12,10 @@ import numpy as np
 import optax
 import xarray as xr
 
-from overlaps._checks import argument_error, choice, count, number
-from overlaps._connectivity import Overlaps
-from overlaps._labels import said
-from overlaps._precision import in_float64, random_key
-from overlaps._rnn import RNN
-from overlaps.learning import GradientDescent, Phase, learn
-from overlaps.learning._datasets import VERSION, grams, layout_of
-from overlaps.learning._describe import describe
+from overlaps._support import argument_error, choice, count, in_float64, number, random_key, said
+from overlaps.connectivity import Overlaps
+from overlaps.dynamics import RNN
+from overlaps.learning import VERSION, GradientDescent, Phase, describe, grams, layout_of, learn
 from overlaps.tasks import Trials, decision_making, flip_flop, teacher
 
 HISTORIES, LAST = ("A", "B"), "C"

@@ -1,9 +1,13 @@
-"""What networks learn."""
+"""Tasks: what networks learn, as losses of states.
+
+This room knows states and their dynamics. It may not know learning rules: a task never asks how it will be learned.
+"""
 
 from overlaps.tasks._decision_making import (
     DecisionMaking as DecisionMaking,
     decision_making as decision_making,
 )
+from overlaps.tasks._filter_losses import SampledLoss as SampledLoss
 from overlaps.tasks._filters import (
     LinearFilter as LinearFilter,
     damped_oscillation as damped_oscillation,
@@ -18,7 +22,10 @@ from overlaps.tasks._label_noise import (
     LabelNoise as LabelNoise,
     label_noise as label_noise,
 )
-from overlaps.tasks._task import Task as Task
+from overlaps.tasks._task import (
+    Task as Task,
+    lanes as lanes,
+)
 from overlaps.tasks._teacher import (
     Teacher as Teacher,
     teacher as teacher,

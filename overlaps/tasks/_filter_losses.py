@@ -8,12 +8,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from overlaps._connectivity import Network, State
-from overlaps._dense import DenseNetwork
-from overlaps._gramians import finite_integral, finite_sum, infinite_integral, infinite_sum, orbit
-from overlaps._rnn import RNN
-from overlaps._simulation import euler_response, exact_response
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray
+from overlaps.connectivity import DenseNetwork, Network, State
+from overlaps.dynamics import (
+    RNN,
+    euler_response,
+    exact_response,
+    finite_integral,
+    finite_sum,
+    infinite_integral,
+    infinite_sum,
+    orbit,
+)
 
 
 class GramianLoss(eqx.Module):

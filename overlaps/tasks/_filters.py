@@ -11,14 +11,19 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
-from overlaps._checks import argument_error, as_float, is_traced, number, numpy_for, parameter, real_array
-from overlaps._connectivity import Network, State
-from overlaps._dense import DenseNetwork
-from overlaps._gramians import LARGEST_TAYLOR_NORM
-from overlaps._precision import in_float64
-from overlaps._rnn import RNN
-from overlaps._simulation import LARGEST_PANEL_NORM, quadrature
-from overlaps._typing import AnyArray
+from overlaps._support import (
+    AnyArray,
+    argument_error,
+    as_float,
+    in_float64,
+    is_traced,
+    number,
+    numpy_for,
+    parameter,
+    real_array,
+)
+from overlaps.connectivity import DenseNetwork, Network, State
+from overlaps.dynamics import LARGEST_PANEL_NORM, LARGEST_TAYLOR_NORM, RNN, quadrature
 from overlaps.tasks._filter_losses import GramianLoss, SampledLoss
 from overlaps.tasks._task import Task, evaluate, refuse_batch, require_sizes
 from overlaps.tasks._time import samples_of

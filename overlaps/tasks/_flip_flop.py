@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from overlaps._checks import argument_error, count, number
+from overlaps._support import argument_error, count, number
 from overlaps.tasks._time import samples_of
 from overlaps.tasks._trials import FreshTrials, TrialGenerator, Trials
 

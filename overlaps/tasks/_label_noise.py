@@ -7,10 +7,9 @@ import equinox as eqx
 import jax
 from jaxtyping import Float
 
-from overlaps._checks import argument_error, numpy_for, parameter
-from overlaps._connectivity import State
-from overlaps._rnn import RNN
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray, argument_error, numpy_for, parameter
+from overlaps.connectivity import State
+from overlaps.dynamics import RNN
 from overlaps.tasks._filter_losses import SampledLoss
 from overlaps.tasks._filters import LinearFilter
 from overlaps.tasks._task import Task

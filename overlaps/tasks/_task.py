@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 
-from overlaps._checks import argument_error
-from overlaps._connectivity import State
-from overlaps._rnn import RNN
+from overlaps._support import argument_error
+from overlaps.connectivity import State
+from overlaps.dynamics import RNN
 
 
 class Task(eqx.Module):

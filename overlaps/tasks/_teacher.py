@@ -6,10 +6,9 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from overlaps._activity import require_single
-from overlaps._checks import argument_error, count, number
-from overlaps._connectivity import State
-from overlaps._rnn import RNN
+from overlaps._support import argument_error, count, number
+from overlaps.connectivity import State
+from overlaps.dynamics import RNN, require_single
 from overlaps.tasks._time import samples_of
 from overlaps.tasks._trials import FreshTrials, TrialGenerator, Trials
 

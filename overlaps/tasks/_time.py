@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from overlaps._checks import argument_error
+from overlaps._support import argument_error
 
 
 def samples_of(name: str, duration: float, dt: float) -> int:

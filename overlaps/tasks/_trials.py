@@ -10,11 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._checks import argument_error, as_float, is_traced, number, numpy_for, real_array
-from overlaps._connectivity import State
-from overlaps._precision import in_float64, random_key
-from overlaps._rnn import RNN
-from overlaps._typing import AnyArray
+from overlaps._support import (
+    AnyArray,
+    argument_error,
+    as_float,
+    in_float64,
+    is_traced,
+    number,
+    numpy_for,
+    random_key,
+    real_array,
+)
+from overlaps.connectivity import State
+from overlaps.dynamics import RNN
 from overlaps.tasks._task import Task, evaluate, refuse_batch, require_sizes
 
 LossFunction = Callable[[Any, Any, Any], Any]

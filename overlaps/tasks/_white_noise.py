@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._checks import argument_error, as_float, choice, count, number
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray, argument_error, as_float, choice, count, number
 from overlaps.tasks._filters import LinearFilter, expm
 from overlaps.tasks._time import samples_of
 from overlaps.tasks._trials import FreshTrials, TrialGenerator, Trials

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._typing import AnyArray
+from overlaps._support._typing import AnyArray
 
 
 def argument_error(name: str, must: str, came: str, mend: str = "") -> ValueError:

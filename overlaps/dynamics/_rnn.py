@@ -10,16 +10,11 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from overlaps import _fixed_points
-from overlaps._activity import Projection, projection, require_single, rollout
-from overlaps._checks import argument_error, number, numpy_for, real_array
-from overlaps._connectivity import Network, Overlaps, State
-from overlaps._dense import DenseNetwork, ReducedNetwork
-from overlaps._labels import said
-from overlaps._layout import Layout
-from overlaps._precision import in_float64
-from overlaps._transfer import Function, Transfer, require_gain, rough, transfer_of
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray, argument_error, in_float64, number, numpy_for, real_array, said
+from overlaps.connectivity import DenseNetwork, Layout, Network, Overlaps, ReducedNetwork, State
+from overlaps.dynamics import _fixed_points
+from overlaps.dynamics._activity import Projection, projection, require_single, rollout
+from overlaps.dynamics._transfer import Function, Transfer, require_gain, rough, transfer_of
 
 INVISIBLE = 1e-9  # relative size below which a derivative counts as rounding
 

@@ -9,7 +9,7 @@ import scipy.special
 import scipy.stats
 from jaxtyping import Float
 
-from overlaps._gram import square_root
+from overlaps.connectivity._gram import square_root
 
 FEWEST_PER_AXIS = 3  # Gauss-Hermite nodes; at equal cost these are better than scattered points already (docs/large_n.md)
 DEFAULT_NODES, MOST_TENSOR_NODES = 6**4, 5000  # the latter by default, in more than four dimensions

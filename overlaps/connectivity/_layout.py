@@ -3,7 +3,7 @@
 import functools
 from typing import Any, NamedTuple
 
-from overlaps._checks import argument_error, count
+from overlaps._support import argument_error, count
 
 BLOCKS = ("zm", "zu", "vm", "vu", "mu", "zv", "mm", "uu", "vv", "zz")
 """Names of the ten blocks of the overlap matrix, readout side first, in the order in which results list them."""

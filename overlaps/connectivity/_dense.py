@@ -7,12 +7,10 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._checks import argument_error, count, is_traced, number, numpy_for, real_array
-from overlaps._connectivity import columns
-from overlaps._layout import numbered
-from overlaps._precision import in_float64, random_key
-from overlaps._state import State
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray, argument_error, count, in_float64, is_traced, number, numpy_for, random_key, real_array
+from overlaps.connectivity._layout import numbered
+from overlaps.connectivity._network import columns
+from overlaps.connectivity._state import State
 
 DEPENDENT = 1e-10  # relative length below which a direction counts as a combination of others
 OUTSIDE = 1e-4  # length of what a basis may have outside of another one that is the same, enough for float32

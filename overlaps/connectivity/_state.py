@@ -7,8 +7,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._layout import Layout
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray
+from overlaps.connectivity._layout import Layout
 
 
 @runtime_checkable

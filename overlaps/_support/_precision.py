@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from overlaps._checks import argument_error, is_inside_trace, is_traced
+from overlaps._support._checks import argument_error, is_inside_trace, is_traced
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

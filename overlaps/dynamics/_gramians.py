@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray
 
 Square = Float[AnyArray, "n n"]
 

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.special
 
-from overlaps._checks import argument_error
-from overlaps._precision import in_float64
+from overlaps._support import argument_error, in_float64
 
 REACH = 8.3  # standard deviations, beyond which the Gaussian weighs less than rounding
 STRETCH = 6.0  # how densely nodes crowd at 0

@@ -12,14 +12,11 @@ import scipy.stats
 import xarray as xr
 from tqdm.auto import tqdm
 
-from overlaps._checks import argument_error, count, number
-from overlaps._connectivity import Overlaps
-from overlaps._labels import said
-from overlaps._precision import random_key
-from overlaps._quadrature import refinements
-from overlaps._rnn import RNN
-from overlaps._verdict import verdict
+from overlaps._support import argument_error, count, number, random_key, said
+from overlaps.connectivity import Overlaps, refinements
+from overlaps.dynamics import RNN
 from overlaps.learning import DivergenceError, learn
+from overlaps.studies._verdict import verdict
 from overlaps.tasks import LabelNoise, Trials
 
 NEURONS_AT_ONCE = 8192  # networks are trained side by side up to this many neurons in all

@@ -11,12 +11,9 @@ import scipy.stats.qmc
 import xarray as xr
 from jaxtyping import Float
 
-from overlaps._activity import require_single
-from overlaps._checks import argument_error, count, number, real_array
-from overlaps._connectivity import State
-from overlaps._labels import said
-from overlaps._precision import in_float64
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray, argument_error, count, in_float64, number, real_array, said
+from overlaps.connectivity import State
+from overlaps.dynamics._activity import require_single
 
 TOLERANCE = 1e-12
 MOST_STARTS = 4096

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._connectivity import Network
-from overlaps._dense import DenseNetwork
-from overlaps._rnn import RNN
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray
+from overlaps.connectivity import DenseNetwork, Network
+from overlaps.dynamics._rnn import RNN
 
 TAYLOR_ORDER = 24
 QUADRATURE_NODES = 10  # per panel

@@ -14,11 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from overlaps._checks import argument_error, is_traced
-from overlaps._connectivity import Neurons, State
-from overlaps._dense import DenseNetwork
-from overlaps._transfer import Transfer
-from overlaps._typing import AnyArray
+from overlaps._support import AnyArray, argument_error, is_traced
+from overlaps.connectivity import DenseNetwork, Neurons, State
+from overlaps.dynamics._transfer import Transfer
 
 RTOL, ATOL = 1e-8, 1e-10  # of continuous time
 MOST_STEPS = 256  # of the solver, while the input is constant

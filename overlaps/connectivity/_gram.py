@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from overlaps._checks import argument_error, is_traced, numpy_for, real_array
-from overlaps._layout import Layout
-from overlaps._precision import require_x64
+from overlaps._support import argument_error, is_traced, numpy_for, real_array, require_x64
+from overlaps.connectivity._layout import Layout
 
 MEND = "No vectors have these overlaps: lower the off-diagonal entries or raise the diagonal ones."
 ROUNDING = 1e-10  # relative size below which asymmetry and negative eigenvalues count as rounding

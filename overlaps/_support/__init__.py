@@ -1,0 +1,24 @@
+"""What every room needs and no science: checks of arguments, double precision, array types, labels of variables.
+
+This room imports nothing from the rest of the library. It may not know what an overlap is.
+"""
+
+from overlaps._support._checks import (
+    argument_error as argument_error,
+    as_float as as_float,
+    choice as choice,
+    count as count,
+    is_inside_trace as is_inside_trace,
+    is_traced as is_traced,
+    number as number,
+    numpy_for as numpy_for,
+    parameter as parameter,
+    real_array as real_array,
+)
+from overlaps._support._labels import said as said
+from overlaps._support._precision import (
+    in_float64 as in_float64,
+    random_key as random_key,
+    require_x64 as require_x64,
+)
+from overlaps._support._typing import AnyArray as AnyArray

@@ -1,0 +1,22 @@
+"""How a state becomes active: transfer functions and their gains, latent variables, output, fixed points, Gramians.
+
+This room knows states through the methods of `State`. It may not know tasks, losses or learning rules.
+"""
+
+from overlaps.dynamics._activity import require_single as require_single
+from overlaps.dynamics._gramians import (
+    LARGEST_TAYLOR_NORM as LARGEST_TAYLOR_NORM,
+    finite_integral as finite_integral,
+    finite_sum as finite_sum,
+    infinite_integral as infinite_integral,
+    infinite_sum as infinite_sum,
+    orbit as orbit,
+)
+from overlaps.dynamics._rnn import RNN as RNN
+from overlaps.dynamics._simulation import (
+    LARGEST_PANEL_NORM as LARGEST_PANEL_NORM,
+    euler_response as euler_response,
+    exact_response as exact_response,
+    quadrature as quadrature,
+)
+from overlaps.dynamics._transfer import Transfer as Transfer
