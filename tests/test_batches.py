@@ -190,3 +190,37 @@ def test_a_single_loss_is_not_asked_of_a_batch():
             act()
     mapped = jax.vmap(lambda state: A.loss(state, RNN))(BATCH)
     np.testing.assert_allclose(mapped, [A.loss(state, RNN) for state in STATES], rtol=1e-13)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_network_that_is_unstable_at_a_phase_boundary_leaves_the_others_alone(full):
+    rnn = ov.RNN()
+    finite, infinite = ov.tasks.exponential_filter(-0.0, 1.0, horizon=3.0), ov.tasks.exponential_filter(0.2, horizon=None)
+    stable = ov.Overlaps(np.eye(4)).replace(zm=0.5, vu=0.2)
+    unstable = ov.Overlaps(2 * np.eye(4)).replace(zm=0.5, vu=1.5)  # activity grows: fine over a finite horizon alone
+    states = [state.sample(6, 0) if full else state for state in (stable, unstable, stable.replace(vu=0.3))]
+    phases = [ov.Phase("A", finite, ov.GradientDescent(1e-4, 5)), ov.Phase("B", infinite, ov.GradientDescent(1e-3, 5))]
+    with pytest.warns(RuntimeWarning, match=r"1 of 3 networks cannot start phase 'B' .* networks \[1\] are unstable"):
+        together = ov.learn(stack(states), phases, rnn, saves=3)
+    in_b = together["phase"].values == "B"
+    assert np.all(np.isnan(together["sigma"][1, in_b]))
+    assert np.all(np.isfinite(together["sigma"][1, ~in_b]))
+    for index in (0, 2):
+        alone = ov.learn(states[index], phases, rnn, saves=3)
+        np.testing.assert_allclose(together["sigma"][index], alone["sigma"], rtol=0, atol=1e-12)
+    assert json.loads(together.attrs["endings"])[1] == ["complete", "failed", "complete"]
+    with pytest.raises(ValueError, match=r"networks \[1\] diverged"):
+        ov.final_state(together)
+    # Without any network left, and at the very start, it is an error that names them.
+    for batch, protocol in ((stack(states[1:2] * 2), phases), (stack(states), phases[1:])):
+        with pytest.raises(ValueError, match=r"`state` must be a stable network .* networks .* of the batch"):
+            ov.learn(batch, protocol, rnn, saves=3)
+
+
+def test_a_network_too_fast_for_a_phase_leaves_the_others_alone():
+    slow, fast = ov.Overlaps(np.eye(4)), ov.Overlaps(np.diag([1.0, 1e4, 1e4, 1.0]))
+    task, rule = ov.tasks.exponential_filter(0.2, horizon=20.0), ov.GradientDescent(1e-9, 2)
+    phases = [ov.Phase("short", ov.tasks.exponential_filter(0.2, horizon=1.0), rule), ov.Phase("long", task, rule)]
+    with pytest.warns(RuntimeWarning, match=r"networks \[1\] are unstable, or too fast"):
+        dataset = ov.learn(stack([slow.sample(4, 0), fast.sample(4, 0)]), phases, ov.RNN(), saves=2)
+    assert np.isfinite(dataset["loss"][0]).all()

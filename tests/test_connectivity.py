@@ -1,5 +1,8 @@
 """Overlaps and networks: construction, names, round trips, sampling."""
 
+import contextlib
+from pathlib import Path
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -151,3 +154,96 @@ def test_networks_and_limits_have_the_visible_overlaps_of_theirs():
             expected, found = (getattr(one, name)(rnn) for one in (net, state))
             assert found.keys() == expected.keys()
             np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=0, atol=1e-12)
+
+
+def test_transposed_vectors_are_refused():
+    m, u, v, z = random_vectors((1, 1, 1), 500, 0)
+    with pytest.raises(
+        ValueError, match=r"`m` must have at least as many rows .* 2000, but its shape is \(1, 500\): is it transposed\?"
+    ):
+        ov.Overlaps.from_vectors(m.T, u.T, v.T, z.T)
+    few = random_vectors((1, 1, 1), 3, 0)
+    with pytest.raises(ValueError, match=r"few_neurons=True"):
+        ov.Overlaps.from_vectors(*few)
+    P = np.concatenate(few, axis=1)
+    np.testing.assert_allclose(ov.Overlaps.from_vectors(*few, few_neurons=True).gram, P.T @ P / 3, atol=1e-14)
+    assert ov.Overlaps.from_vectors(*random_vectors((1, 1, 1), 4, 0)).rank == 1
+    assert ov.Overlaps(np.eye(40), inputs=20, rank=5, outputs=10).labels[0] == "m1"  # a Gram matrix is free
+
+
+def test_means_far_from_zero_are_named_once():
+    m, u, v, z = random_vectors((1, 2, 1), 400, 0)
+    u[:, 1] += 1.0
+    message = r"far from zero for u2 \(0\.7\d? of its root mean square\)"
+    for act in (lambda: ov.Overlaps.from_vectors(m, u, v, z), lambda: ov.Network(m, u, v, z).overlaps()):
+        with pytest.warns(RuntimeWarning, match=message) as warned:
+            act()
+        assert len(warned) == 1
+        assert Path(warned[0].filename).name == "test_connectivity.py"  # the line of the user
+    network = ov.Network(m, u, v, z)  # exact whatever its means are
+    network.visible(ov.RNN("erf"))
+    ov.learn(network, ov.tasks.exponential_filter(horizon=2.0), ov.RNN(dt=0.1), ov.GradientDescent(1e-3, 2), saves=2)
+
+
+@pytest.mark.parametrize("n", [10, 100, 1000])
+def test_means_by_chance_are_not_named(n):
+    for seed in range(200):  # of each size 800 vectors, of which one in a million is named by chance
+        ov.Overlaps.from_vectors(*random_vectors((1, 1, 1), n, seed))
+
+
+def test_the_limit_for_means_is_five_standard_errors():
+    signs = np.repeat([1.0, -1.0], 200)[:, None]
+    balanced = [signs, signs, signs, signs]
+    for flipped, warns in ((49, False), (51, True)):  # of 400 entries +-1 the mean is flipped / 200, the limit is 5 / 20
+        vector = signs.copy()
+        vector[-flipped:] = 1.0
+        with pytest.warns(RuntimeWarning, match="for m ") if warns else contextlib.nullcontext():
+            ov.Overlaps.from_vectors(vector, *balanced[1:])
+
+
+def test_nodes_whose_mean_is_not_zero_are_named():
+    m, u, v, z = random_vectors((1, 1, 1), 900, 0)
+    weights = np.full(900, 1 / 900)
+    ov.MeanField(m, u, v, z, weights).overlaps()
+    with pytest.warns(RuntimeWarning, match="far from zero for z"):
+        ov.MeanField(m, u, v, z + 1.0, weights).overlaps()
+
+
+def test_an_overlap_is_not_set_twice():
+    net = ov.Overlaps.random(0, rank=2)
+    for twice in ({"zv": [[0.1, 0.1]], "vz": [[0.2], [0.2]]}, {"uu": np.eye(2), "u1u2": 0.1}, {"u1u2": 0.1, "u2u1": 0.1}):
+        first, second = twice
+        with pytest.raises(ValueError, match=f"`{second}` must set overlaps that no other name sets, but `{first}` sets"):
+            net.replace(**twice)
+    assert net.replace(u1u2=0.1, u1u1=2.0)["u2u1"] == 0.1
+
+
+def test_a_batch_of_overlaps_is_sampled():
+    nets = [ov.Overlaps.random(seed) for seed in range(3)]
+    batch = jax.tree.map(lambda *leaves: np.stack(leaves), *nets)
+    networks = batch.sample(50, 7)
+    assert networks.batch == (3,)
+    for index, net in enumerate(nets):  # with one key each is what it is alone
+        np.testing.assert_allclose(networks.m[index], net.sample(50, 7).m, atol=1e-12)
+    np.testing.assert_allclose(networks.overlaps().gram, batch.gram, atol=1e-13)
+    keys = jax.random.split(jax.random.key(0), 3)
+    for exact in (True, False):
+        own = batch.sample(50, keys, exact=exact)
+        for index, net in enumerate(nets):
+            np.testing.assert_allclose(own.u[index], net.sample(50, keys[index], exact=exact).u, atol=1e-12)
+    field = batch.mean_field()
+    np.testing.assert_allclose(field.overlaps().gram, batch.gram, atol=1e-12)
+    for state, message in ((batch, "one for each of the 3 networks, but an array of shape"), (nets[0], "be a single key, but")):
+        with pytest.raises(ValueError, match=message):
+            state.sample(50, jax.random.split(jax.random.key(0), 2))
+
+
+def test_eigenvalues_are_those_of_the_recurrent_weights():
+    net = ov.Overlaps.random(0, rank=3, n=60)
+    network = net.sample(60, 1)
+    W = network.u @ network.v.T / 60
+    full = np.linalg.eigvals(W)
+    full = full[np.argsort(-np.abs(full))][:3]
+    for state in (net, network):
+        np.testing.assert_allclose(np.sort_complex(state.eigenvalues()), np.sort_complex(full), atol=1e-12)
+    assert np.all(np.diff(np.abs(net.eigenvalues())) <= 1e-12)

@@ -12,9 +12,9 @@ import scipy.linalg
 import xarray as xr
 
 import overlaps as ov
+from overlaps.connectivity._spectrum import follow
 from overlaps.dynamics._gramians import infinite_integral
 from overlaps.learning import _learn as learning
-from overlaps.learning._spectrum import follow
 from tests.systems import dense
 
 RNN, INTEGRATOR = ov.RNN(), ov.tasks.exponential_filter(0.2, horizon=None)

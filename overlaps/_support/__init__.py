@@ -22,3 +22,4 @@ from overlaps._support._precision import (
     require_x64 as require_x64,
 )
 from overlaps._support._typing import AnyArray as AnyArray
+from overlaps._support._warnings import warn as warn

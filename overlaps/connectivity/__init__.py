@@ -4,8 +4,8 @@ A state says what it consists of, how it reads and drives activity, what of a ru
 may not know transfer functions, tasks or learning rules: it receives them as arguments where it needs them.
 """
 
+from overlaps.connectivity._charges import gram_charges as gram_charges
 from overlaps.connectivity._dense import (
-    DenseLayout as DenseLayout,
     DenseNetwork as DenseNetwork,
     ReducedNetwork as ReducedNetwork,
 )
@@ -17,5 +17,11 @@ from overlaps.connectivity._network import (
     Neurons as Neurons,
 )
 from overlaps.connectivity._overlaps import Overlaps as Overlaps
+from overlaps.connectivity._projection import Projection as Projection
 from overlaps.connectivity._quadrature import refinements as refinements
-from overlaps.connectivity._state import State as State
+from overlaps.connectivity._state import (
+    FiniteNetwork as FiniteNetwork,
+    Results as Results,
+    State as State,
+    Variable as Variable,
+)

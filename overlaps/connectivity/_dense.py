@@ -1,55 +1,32 @@
 """Networks whose whole recurrent matrix learns, and the small networks that learn exactly as they do."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._support import AnyArray, argument_error, count, in_float64, is_traced, number, numpy_for, random_key, real_array
-from overlaps.connectivity._layout import numbered
+from overlaps._support import (
+    AnyArray,
+    argument_error,
+    count,
+    in_float64,
+    is_traced,
+    number,
+    numpy_for,
+    random_key,
+    real_array,
+    said,
+)
+from overlaps.connectivity._layout import DenseLayout
 from overlaps.connectivity._network import columns
-from overlaps.connectivity._state import State
+from overlaps.connectivity._projection import Projection, Transfer, through_units
+from overlaps.connectivity._spectrum import spectra, spectral_variables
+from overlaps.connectivity._state import Model, Results, State, Variable, by_modulus
+from overlaps.connectivity._subspace import subspace
 
-DEPENDENT = 1e-10  # relative length below which a direction counts as a combination of others
 OUTSIDE = 1e-4  # length of what a basis may have outside of another one that is the same, enough for float32
-
-
-class DenseLayout(NamedTuple):
-    """What the columns of the factor [W, m / sqrt(N), z / sqrt(N)] are; `rank` is that of a general W, N."""
-
-    inputs: int
-    rank: int
-    outputs: int
-
-    @property
-    def vectors(self) -> tuple[str, ...]:
-        """Names of the vectors: "m" for a single one, "m1", "m2", ... for several."""
-        return (*numbered("m", self.inputs), *numbered("z", self.outputs))
-
-    @property
-    def latents(self) -> tuple[str, ...]:
-        """Names of the latent variables: the filtered inputs, and what recurrence drives in each unit."""
-        return (*numbered("m", self.inputs), *(f"h{unit + 1}" for unit in range(self.rank)))
-
-    @property
-    def readouts(self) -> tuple[str, ...]:
-        return numbered("z", self.outputs)
-
-    def split(self, factor: Any) -> tuple[Any, ...]:
-        """The columns of W, m and z."""
-        n, inputs = self.rank, self.inputs
-        return factor[..., :n], factor[..., n : n + inputs], factor[..., n + inputs :]
-
-    def columns(self, names: dict[str, float]) -> list[float]:
-        """Values for each column of the factor, from a mapping of "W" and letters or labels of vectors; 1 elsewhere."""
-        known = {"W", "m", "z", *self.vectors}
-        for name in names:
-            if name not in known:
-                raise argument_error("rates", f"name out of {', '.join(sorted(known))}", f"{name!r} came")
-        vectors = [names.get(label, names.get(label[0], 1.0)) for label in self.vectors]
-        return [names.get("W", 1.0)] * self.rank + vectors
 
 
 class DenseNetwork(State):
@@ -62,6 +39,11 @@ class DenseNetwork(State):
 
     Raises ValueError when the shapes do not fit.
     """
+
+    simulated: ClassVar[bool] = True
+    takes_neuron_rules: ClassVar[bool] = True
+    matrix_learns: ClassVar[bool] = True
+    needs_gain: ClassVar[bool] = False
 
     W: Float[AnyArray, "*batch N N"]
     m: Float[AnyArray, "*batch N I"]
@@ -145,18 +127,68 @@ class DenseNetwork(State):
         blocks = self.layout.split(factor * self.scales.reshape(*[1] * (factor.ndim - 1), -1))
         return eqx.tree_at(lambda net: (net.W, net.m, net.z), self, blocks)
 
-    def recorded(self, factor: Float[AnyArray, "N columns"]) -> dict[str, AnyArray]:
-        return {"factor": factor}
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {"n": self.n, "inputs": self.layout.inputs, "outputs": self.layout.outputs}
 
-    def overlaps(self) -> Any:
+    @property
+    def gram(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Raises ValueError: there is no overlap matrix on which a whole W learns."""
         mend = "Ask for `eigenvalues()` or `reduced()`, or make a low-rank Network or Overlaps."
         raise argument_error("state", "have an overlap matrix", "a DenseNetwork came, whose whole W learns", mend)
 
     def eigenvalues(self) -> np.ndarray:
         """The eigenvalues of W, from the largest modulus to the smallest; of dh/dt = (W - 1) h those of W, minus 1."""
-        values = np.linalg.eigvals(np.asarray(self.W, float))
-        return np.take_along_axis(values, np.argsort(-np.abs(values), axis=-1, kind="stable"), axis=-1)
+        return by_modulus(np.linalg.eigvals(np.asarray(self.W, float)))
+
+    def charges(self, rates: Float[np.ndarray, " columns"], linear: bool) -> dict[str, np.ndarray]:
+        if not linear or np.any(rates <= 0):
+            return {}
+        W, m, z = (np.asarray(block) for block in (self.W, self.m, self.z))
+        W_T, m_T, z_T = (np.swapaxes(block, -1, -2) for block in (W, m, z))
+        weights, inputs, outputs = self.layout.split(rates)
+        vectors = (m / inputs) @ m_T - (z / outputs) @ z_T
+        return {"K": (W @ W_T - W_T @ W) / weights[0] + vectors / self.n}
+
+    def projection(self, transfer: Transfer) -> Projection:
+        return through_units(self.drivers, self.readers, transfer)
+
+    def linear_system(self) -> tuple[AnyArray, AnyArray, AnyArray]:
+        return self.W, self.m, numpy_for(self).swapaxes(self.z, -1, -2) / self.n
+
+    def fed_back(self, recurrent: Float[AnyArray, "N I"]) -> Float[AnyArray, "N I"]:
+        """The input that recurrence gives to each unit, from what `readers` read: the same."""
+        return recurrent
+
+    def recurrent_norm(self) -> Any:
+        """The spectral norm of the recurrent weights."""
+        return np.linalg.norm(np.asarray(self.W), 2, axis=(-2, -1))
+
+    def pieces(self, saves: int) -> int:
+        return min(super().pieces(saves), saves - 1)  # the ends of pieces need eigenvalues, as saved points do
+
+    def recorded(self, factor: Float[AnyArray, "N columns"]) -> dict[str, AnyArray]:
+        return {"factor": factor}
+
+    def condensed(self, values: dict[str, np.ndarray], kept: np.ndarray) -> dict[str, np.ndarray]:
+        """Spectra of W in place of factors, which are too large to be kept."""
+        rest = dict(values)
+        return rest | spectra(rest.pop("factor"), kept, np.asarray(self.W), self.layout.inputs)
+
+    def tracked(self, values: dict[str, np.ndarray], rnn: Model) -> tuple[dict[str, Variable], dict[str, Variable]]:
+        return spectral_variables(values), {"vector": (("vector",), list(self.layout.vectors), said("connectivity vector"))}
+
+    def stored(self, name: str) -> dict[str, Variable]:
+        vectors = np.concatenate([self.m, self.z], axis=-1)
+        return {
+            f"{name}_W": (("neuron", "source"), np.asarray(self.W), said(f"{name} recurrent weights")),
+            f"{name}_vectors": (("neuron", "vector"), vectors, said(f"{name} connectivity vectors")),
+        }
+
+    @classmethod
+    def read(cls, name: str, results: Results) -> "DenseNetwork":
+        vectors, inputs = results.variable(f"{name}_vectors"), results.description["inputs"]
+        return cls(results.variable(f"{name}_W"), vectors[..., :inputs], vectors[..., inputs:])
 
     def reduced(self) -> "ReducedNetwork":
         """The smallest network that learns exactly as this one.
@@ -171,8 +203,8 @@ class DenseNetwork(State):
     def krylov(self, order: int) -> "ReducedNetwork":
         """The projection on products of up to `order` factors W, W^T applied to m and z.
 
-        Has at most (I + O) (2^(order + 1) - 1) units. Order 0 is the theory of an empty W; for small random W of radius sigma
-        the error is of order sigma^(2 order + 2), at every n. Raises ValueError for a negative order.
+        Has at most (I + O) (2^(order + 1) - 1) units. Order 0 keeps of W what maps the span of m and z into itself. For small
+        random W of radius sigma the error is of order sigma^(2 order + 2), at every n. Raises ValueError for a negative order.
         """
         return self._within(self._words(count("order", order, least=0)))
 
@@ -199,39 +231,16 @@ class DenseNetwork(State):
         scale = float(np.sqrt(self.n / reduced.n))
         return DenseNetwork(self.W + basis @ moved @ basis.T, scale * basis @ reduced.m, scale * basis @ reduced.z)
 
+    def _words(self, order: int | None) -> Float[np.ndarray, "N k"]:
+        """An orthonormal basis of the products of W and W^T with m and z, of all lengths if `order` is None."""
+        if is_traced(self) or self.batch:
+            raise argument_error("state", "be a single network of known numbers", f"{self!r} came")
+        return subspace(np.asarray(self.W, float), np.concatenate([self.m, self.z], axis=1).astype(float), order)
+
     def _within(self, basis: Float[np.ndarray, "N k"]) -> "ReducedNetwork":
         basis = basis.astype(self.W.dtype)
         scale = float(np.sqrt(basis.shape[1] / self.n))
         return ReducedNetwork(basis.T @ self.W @ basis, scale * basis.T @ self.m, scale * basis.T @ self.z, basis)
-
-    def _words(self, order: int | None) -> Float[np.ndarray, "N k"]:
-        """An orthonormal basis of the products of W and W^T with m and z, of all lengths if `order` is None."""
-        if is_traced(self) or self.W.ndim != 2:
-            raise argument_error("state", "be a single network of known numbers", f"{self!r} came")
-        W = np.asarray(self.W, float)
-        vectors = np.concatenate([self.m, self.z], axis=1).astype(float)
-        lengths = np.linalg.norm(vectors, axis=0)
-        if not lengths.any():
-            raise argument_error("m", "be something to reduce to, or z", "both are 0")
-        basis = new = _directions(vectors / np.where(lengths > 0, lengths, 1.0), np.zeros((self.n, 0)))
-        size = np.linalg.norm(W, 2)
-        length = 0
-        while new.shape[1] and size > 0 and (order is None or length < order):
-            new = _directions(np.concatenate([W @ new, W.T @ new], axis=1) / size, basis)
-            basis, length = np.concatenate([basis, new], axis=1), length + 1
-        if order is None and basis.shape[1] == self.n > len(self.layout.vectors):
-            raise argument_error(
-                "W",
-                "leave a space between m and z that it maps into itself",
-                "products of W and W^T with them span all neurons",
-                "Such a network learns in all its dimensions: approximate it by krylov(order).",
-            )
-        return basis
-
-    def __repr__(self) -> str:
-        inputs, n, outputs = self.layout
-        batch = f", batch of {self.W.shape[:-2]}" if self.W.ndim != 2 else ""
-        return f"{type(self).__name__}(n={n}, inputs={inputs}, outputs={outputs}, {self.W.dtype}{batch})"
 
 
 class ReducedNetwork(DenseNetwork):
@@ -242,6 +251,8 @@ class ReducedNetwork(DenseNetwork):
     orthonormal columns, the directions in neuron space that its units stand for, or None if it stands for no single network.
     """
 
+    takes_neuron_rules: ClassVar[bool] = False
+
     basis: Float[AnyArray, "*batch N k"] | None
 
     def __init__(self, W: Any, m: Any, z: Any, basis: Any = None):
@@ -250,11 +261,21 @@ class ReducedNetwork(DenseNetwork):
         if self.basis is not None and self.basis.shape[:-2] + self.basis.shape[-1:] != self.W.shape[:-1]:
             raise argument_error("basis", f"have {self.n} columns, one per unit", f"its shape is {self.basis.shape}")
 
+    def check_transfer(self, phi: Any) -> None:
+        if phi != "linear":
+            reason = "a reduction came, whose units are sums of neurons, and phi of a sum is no sum"
+            raise argument_error("state", f"be a whole network for phi {phi!r}", reason, "Train the DenseNetwork itself.")
 
-def _directions(vectors: Float[np.ndarray, "N k"], basis: Float[np.ndarray, "N done"]) -> Float[np.ndarray, "N new"]:
-    """An orthonormal basis of what vectors of norm up to 1 add to a space."""
-    rest = vectors
-    for _ in range(2):  # once more, against rounding
-        rest = rest - basis @ (basis.T @ rest)
-    left, sizes, _ = np.linalg.svd(rest, full_matrices=False)
-    return left[:, sizes > DEPENDENT]
+    def stored(self, name: str) -> dict[str, Variable]:
+        variables = super().stored(name)
+        if name == "initial" and self.basis is not None:
+            meaning = said("direction among the neurons of the original network")
+            variables["basis"] = (("original", "neuron"), np.asarray(self.basis), meaning)
+        return variables
+
+    @classmethod
+    def read(cls, name: str, results: Results) -> "ReducedNetwork":
+        network, basis = DenseNetwork.read(name, results), results.variable("basis")
+        if basis is not None:
+            basis = np.broadcast_to(basis, (*network.batch, *basis.shape[-2:]))
+        return cls(network.W, network.m, network.z, basis)

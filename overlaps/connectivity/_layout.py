@@ -101,6 +101,11 @@ class Layout(NamedTuple):
                 f"but {name!r} came."
             ) from None
 
+    def places(self, left: slice | int, right: slice | int) -> set[tuple[int, int]]:
+        """The distinct overlaps of a block or an entry, each as the row and column that `pairs` gives it, or their reverse."""
+        rows, columns = (np.atleast_1d(np.arange(self.size)[part]) for part in (left, right))
+        return {(int(min(row, column)), int(max(row, column))) for row in rows for column in columns}
+
     def columns(self, names: dict[str, float]) -> list[float]:
         """Per-vector values from a mapping of letters or labels to values; 1 where nothing is said, labels win."""
         known = set("muvz") | set(self.labels)
@@ -145,3 +150,39 @@ def _pairs(layout: Layout) -> tuple[Pair, ...]:
 def _entries(layout: Layout) -> dict[str, tuple[int, int]]:
     labels = layout.labels
     return {labels[i] + labels[j]: (i, j) for i in range(layout.size) for j in range(layout.size)}
+
+
+class DenseLayout(NamedTuple):
+    """What the columns of the factor [W, m / sqrt(N), z / sqrt(N)] are; `rank` is that of a general W, N."""
+
+    inputs: int
+    rank: int
+    outputs: int
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Names of the vectors: "m" for a single one, "m1", "m2", ... for several."""
+        return (*numbered("m", self.inputs), *numbered("z", self.outputs))
+
+    @property
+    def latents(self) -> tuple[str, ...]:
+        """Names of the latent variables: the filtered inputs, and what recurrence drives in each unit."""
+        return (*numbered("m", self.inputs), *(f"h{unit + 1}" for unit in range(self.rank)))
+
+    @property
+    def readouts(self) -> tuple[str, ...]:
+        return numbered("z", self.outputs)
+
+    def split(self, factor: Any) -> tuple[Any, ...]:
+        """The columns of W, m and z."""
+        n, inputs = self.rank, self.inputs
+        return factor[..., :n], factor[..., n : n + inputs], factor[..., n + inputs :]
+
+    def columns(self, names: dict[str, float]) -> list[float]:
+        """Values for each column of the factor, from a mapping of "W" and letters or labels of vectors; 1 elsewhere."""
+        known = {"W", "m", "z", *self.vectors}
+        for name in names:
+            if name not in known:
+                raise argument_error("rates", f"name out of {', '.join(sorted(known))}", f"{name!r} came")
+        vectors = [names.get(label, names.get(label[0], 1.0)) for label in self.vectors]
+        return [names.get("W", 1.0)] * self.rank + vectors

@@ -1,6 +1,7 @@
 """Connectivity as its overlap matrix."""
 
-from typing import Any
+import functools
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -13,7 +14,7 @@ from overlaps.connectivity._gram import MEND, checked_gram, smallest_eigenvalue,
 from overlaps.connectivity._layout import Layout
 from overlaps.connectivity._network import MeanField, Network
 from overlaps.connectivity._quadrature import gaussian_nodes
-from overlaps.connectivity._state import Model, State
+from overlaps.connectivity._state import Results, State, Variable, scalar
 
 
 class Overlaps(State):
@@ -30,6 +31,8 @@ class Overlaps(State):
     [[0.5]]
     """
 
+    solver_steps: ClassVar[int] = 5000
+
     gram: Float[AnyArray, "*batch D D"]
     inputs: int = eqx.field(static=True)
     rank: int = eqx.field(static=True)
@@ -41,9 +44,23 @@ class Overlaps(State):
         self.gram = checked_gram(gram, layout)
 
     @classmethod
-    def from_vectors(cls, m: Any, u: Any, v: Any, z: Any) -> "Overlaps":
-        """The overlaps of given vectors: m (N, I), u and v (N, R), z (N, O), or 1-D arrays for a single vector."""
-        return Network(m, u, v, z).overlaps()  # pyright: ignore[reportCallIssue]
+    def from_vectors(cls, m: Any, u: Any, v: Any, z: Any, few_neurons: bool = False) -> "Overlaps":
+        """The overlaps of given vectors: m (N, I), u and v (N, R), z (N, O), or 1-D arrays for a single vector.
+
+        `few_neurons`: accept fewer neurons than vectors, N < D. Such arrays are refused otherwise, because they are mostly
+        arrays that were passed transposed. Warns of vectors whose means are far from zero (see `Network.overlaps`). Raises
+        ValueError when the shapes do not fit.
+        """
+        network = Network(m, u, v, z)  # pyright: ignore[reportCallIssue]
+        size = network.layout.size
+        if network.n < size and not few_neurons:
+            raise argument_error(
+                "m",
+                f"have at least as many rows (neurons) as there are vectors, {size}",
+                f"its shape is {network.m.shape}: is it transposed?",
+                "Pass arrays of shape (neurons, vectors), or few_neurons=True if there are so few neurons.",
+            )
+        return network.overlaps()
 
     @classmethod
     @in_float64
@@ -60,7 +77,7 @@ class Overlaps(State):
         if n is None:
             gram = np.eye(layout.size)
         else:
-            vectors = _normal(random_key("key", key), count("n", n), layout.size)
+            vectors = _concrete(_normal(random_key("key", key), count("n", n), layout.size))
             gram = vectors.T @ vectors / n
         return cls(scale**2 * gram, *layout)
 
@@ -81,6 +98,10 @@ class Overlaps(State):
     def with_factor(self, factor: Float[AnyArray, "*batch rows D"]) -> "Overlaps":
         return eqx.tree_at(lambda state: state.gram, self, factor.swapaxes(-1, -2) @ factor)
 
+    @property
+    def batch(self) -> tuple[int, ...]:
+        return self.gram.shape[:-2]
+
     def overlaps(self) -> "Overlaps":
         return self
 
@@ -90,32 +111,24 @@ class Overlaps(State):
         if block is not None:
             return self.gram[..., block[0], block[1]]
         row, column = self.layout.entry(name)
-        return _scalar(self.gram[..., row, column])
-
-    def visible(self, rnn: Model) -> dict[str, Any]:
-        return self._select(rnn.visible(self.layout))
-
-    def invisible(self, rnn: Model) -> dict[str, Any]:
-        return self._select(tuple(not seen for seen in rnn.visible(self.layout)))
-
-    def _select(self, chosen: tuple[bool, ...]) -> dict[str, Any]:
-        return {
-            pair.label: _scalar(self.gram[..., pair.row, pair.column])
-            for pair, taken in zip(self.layout.pairs, chosen, strict=True)
-            if taken
-        }
+        return scalar(self.gram[..., row, column])
 
     def replace(self, **overlaps: Any) -> "Overlaps":
         """The same network with some overlaps set, as in `net.replace(uu=2.0, mu=0.8)`.
 
         Names are blocks, with values of the block's shape (a number for a 1 x 1 block), or single overlaps ("u1u2").
-        Raises KeyError for an unknown name, ValueError for a wrong shape or where the result is not positive
-        semi-definite.
+        Raises KeyError for an unknown name, ValueError for a wrong shape, for names that set one overlap twice, and where the
+        result is not positive semi-definite.
         """
         traced = is_traced(self.gram, overlaps)
         gram: Any = jnp.asarray(self.gram) if traced else np.array(self.gram)
+        setters: dict[tuple[int, int], str] = {}
         for name, value in overlaps.items():
             left, right = self.layout.block(name) or self.layout.entry(name)
+            for place in self.layout.places(left, right):
+                if setters.setdefault(place, name) != name:
+                    came = f"`{setters[place]}` sets the same overlap"
+                    raise argument_error(name, "set overlaps that no other name sets", came, "Leave one of the two out.")
             shape = np.broadcast_to(0.0, gram.shape[-2:])[left, right].shape
             value = real_array(name, value)
             if value.size == 1 and np.prod(shape) == 1:
@@ -139,12 +152,16 @@ class Overlaps(State):
         return Overlaps(gram, *self.layout)
 
     @in_float64
-    def sample(self, n: int, key: Any, exact: bool = True) -> "Network":
-        """A network of `n` neurons with this overlap matrix.
+    def sample(self, n: int, key: Any, exact: bool = True) -> Network:
+        """A network of `n` neurons with this overlap matrix, or a batch of networks for a batch of overlap matrices.
 
         `exact=True`: sqrt(n) Q F with Q a random (n, D) matrix of orthonormal columns has exactly these overlaps and
         needs n >= D. `exact=False`: each neuron is an independent Gaussian draw with covariance G, whose overlaps
-        deviate by O(1/sqrt(n)). Raises ValueError for too few neurons.
+        deviate by O(1/sqrt(n)).
+
+        `key`: a jax.random key or an integer seed. All networks of a batch are then made from one random matrix, so that they
+        differ only as their overlaps do. An array of keys gives each network of the batch its own. Raises ValueError for too
+        few neurons, and for a number of keys that is not that of the batch.
         """
         size = self.layout.size
         n = count("n", n)
@@ -152,16 +169,21 @@ class Overlaps(State):
             raise argument_error(
                 "n", f"be at least {size}, the number of vectors, to realise the overlaps exactly", f"{n} came"
             )
+        key = random_key("key", key)
+        if key.shape not in ((), self.batch):
+            must = f"be one key, or one for each of the {self.batch[0]} networks" if self.batch else "be a single key"
+            raise argument_error("key", must, f"an array of shape {key.shape} came")
         # Another stream than that of `random`: one seed for both must not give correlated draws.
-        rows = _normal(jax.random.fold_in(random_key("key", key), 1), n, size)
+        draw = functools.partial(_normal, rows=n, columns=size, stream=1)
+        rows = _concrete(jax.vmap(draw)(key) if key.shape else draw(key))
         if exact:
             xp = numpy_for(rows)
             basis, triangle = xp.linalg.qr(rows)
-            rows = np.sqrt(n) * basis * xp.sign(xp.diagonal(triangle))[None, :]
+            rows = np.sqrt(n) * basis * xp.sign(xp.diagonal(triangle, axis1=-2, axis2=-1))[..., None, :]
         return Network(*self.layout.split(rows @ self.factor))
 
     @in_float64
-    def mean_field(self, nodes: int | None = None, key: Any = 0) -> "MeanField":
+    def mean_field(self, nodes: int | None = None, key: Any = 0) -> MeanField:
         """The limit of infinitely many neurons, drawn from the Gaussian of zero mean with this overlap matrix as covariance.
 
         `nodes`: about how many at most; None for 6^4 in up to four vectors, and 5,000 else. A tensor product of Gauss-Hermite
@@ -174,6 +196,24 @@ class Overlaps(State):
         vectors = positions @ self.factor
         weights = numpy_for(vectors).broadcast_to(weights, vectors.shape[:-1])
         return MeanField(*self.layout.split(vectors), weights=weights)
+
+    def pieces(self, saves: int) -> int:
+        return 10  # steps take microseconds, so that the cost of more pieces would show
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return {"gram": self.gram, **self.layout._asdict()}
+
+    def stored(self, name: str) -> dict[str, Variable]:
+        return {}  # the description holds the first overlap matrix, and `sigma` the last one
+
+    @classmethod
+    def read(cls, name: str, results: Results) -> "Overlaps":
+        sizes = {size: results.description[size] for size in Layout._fields}
+        if name == "final":
+            return cls(Layout(**sizes).matrix(results.variable("sigma"))[..., -1, :, :], **sizes)
+        gram = np.asarray(results.description["gram"])
+        return cls(results.networks(gram) if gram.ndim > 2 else gram, **sizes)
 
     def __repr__(self) -> str:
         sizes = f"inputs={self.inputs}, rank={self.rank}, outputs={self.outputs}"
@@ -189,10 +229,9 @@ class Overlaps(State):
         return "\n".join([f"Overlaps({sizes})", head, *rows])
 
 
-def _normal(key: Any, rows: int, columns: int) -> Any:
-    draws = jax.random.normal(key, (rows, columns))
+def _normal(key: Any, rows: int, columns: int, stream: int | None = None) -> Any:
+    return jax.random.normal(key if stream is None else jax.random.fold_in(key, stream), (rows, columns))
+
+
+def _concrete(draws: Any) -> Any:
     return draws if is_traced(draws) else np.asarray(draws)
-
-
-def _scalar(value: Any) -> Any:
-    return float(value) if value.ndim == 0 and not is_traced(value) else value

@@ -1,7 +1,5 @@
 """What a trajectory of a network with a whole W shows: eigenvalues, followed over time, and where their eigenvectors point."""
 
-import dataclasses
-from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -10,10 +8,7 @@ import scipy.optimize
 from jaxtyping import Float
 
 from overlaps._support import said
-from overlaps.connectivity import DenseLayout, DenseNetwork
-from overlaps.learning._record import Record
-
-Variable = tuple[tuple[str, ...], np.ndarray, dict[str, str]]
+from overlaps.connectivity._state import Variable
 
 SLOWEST = 1e-3  # decay rates of modes below this, and growing modes, which a finite horizon allows, count as this
 
@@ -36,26 +31,22 @@ MEANINGS = {
 }
 
 
-def with_spectra(record: Record, first: DenseNetwork, saved: np.ndarray) -> Record:
-    """A record of factors, which are too large to be kept, as one of spectra of W at the `saved` points and its end.
+def spectra(
+    factors: Float[np.ndarray, "*batch saves N columns"], kept: np.ndarray, W: np.ndarray, inputs: int
+) -> dict[str, np.ndarray]:
+    """Eigenvalues, couplings and alignments of factors [W, m / sqrt(N), z / sqrt(N)] at `kept` saves, NaN at the others.
 
-    `first` is the network that the whole run started from, on which the change of W counts.
+    The change of W counts from `W`, that of the network that the whole run started from.
     """
-    kept = np.isin(record.asked, saved)
-    kept[-1:] = True  # where a run may be interrupted
-    values = dict(record.values)
-    factors = values.pop("factor")
-    layout = first.layout
-    sizes = {"eigenvalue": layout.rank, "vector": len(layout.vectors)}
-    for name, dims in FOLLOWED.items():
-        values[name] = np.full((*factors.shape[:-2], *(sizes[dim] for dim in dims)), np.nan)
+    n, vectors = factors.shape[-2], factors.shape[-1] - factors.shape[-2]
+    sizes = {"eigenvalue": n, "vector": vectors}
+    values = {name: np.full((*factors.shape[:-2], *(sizes[dim] for dim in dims)), np.nan) for name, dims in FOLLOWED.items()}
     for place in np.ndindex(factors.shape[:-2]):
         if kept[place[-1]] and np.all(np.isfinite(factors[place])):  # it is not, for a network of a batch that diverged
-            for name, value in _spectrum(factors[place], layout).items():
+            for name, value in _spectrum(factors[place], inputs).items():
                 values[name][place] = value
-    change = layout.split(factors)[0] - np.asarray(first.W)[..., None, :, :]
-    values["weight_change"] = np.linalg.norm(change, axis=(-2, -1))
-    return dataclasses.replace(record, values=values)
+    values["weight_change"] = np.linalg.norm(factors[..., :n] - W[..., None, :, :], axis=(-2, -1))
+    return values
 
 
 def follow(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -76,18 +67,19 @@ def follow(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return values
 
 
-def variables(values: dict[str, np.ndarray], lead: Sequence[str]) -> dict[str, Variable]:
+def spectral_variables(values: dict[str, np.ndarray]) -> dict[str, Variable]:
     """The variables of a Dataset that these values are."""
     return {
-        name: ((*lead, "time", *FOLLOWED.get(name, ())), value, said(MEANINGS[name]))
+        name: (("time", *FOLLOWED.get(name, ())), value, said(MEANINGS[name]))
         for name, value in follow(values).items()
         if name in MEANINGS
     }
 
 
-def _spectrum(factor: Float[np.ndarray, "N columns"], layout: DenseLayout) -> dict[str, np.ndarray]:
-    W, *blocks = layout.split(np.asarray(factor, float))
-    vectors = np.concatenate(blocks, axis=1)
+def _spectrum(factor: Float[np.ndarray, "N columns"], inputs: int) -> dict[str, np.ndarray]:
+    n = len(factor)
+    W, vectors = np.split(np.asarray(factor, float), [n], axis=1)
+    blocks = np.split(vectors, [inputs], axis=1)
     values, left, right = cast(Any, scipy.linalg.eig(W, left=True))
     return {
         "eigenvalue_real": values.real,

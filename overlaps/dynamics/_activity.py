@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, is_traced
-from overlaps.connectivity import DenseNetwork, Neurons, State
+from overlaps.connectivity import Projection, State
 from overlaps.dynamics._transfer import Transfer
 
 RTOL, ATOL = 1e-8, 1e-10  # of continuous time
@@ -23,7 +23,6 @@ MOST_STEPS = 256  # of the solver, while the input is constant
 LONG = 2048  # samples, from which on trials are cut into pieces that are computed again for the gradient
 
 Latents = Float[AnyArray, "points kappa"]
-Projection = Callable[[Latents], Float[AnyArray, "points read"]]
 
 
 def require_single(state: Any, *others: Any) -> None:
@@ -32,31 +31,16 @@ def require_single(state: Any, *others: Any) -> None:
         raise argument_error("state", "be an Overlaps, MeanField, Network or DenseNetwork", f"{type(state).__name__} came")
     if is_traced(state, others):
         raise argument_error("state", "be concrete", "something is traced", "Use `projection` inside of jit, vmap and grad.")
-    if state.factor.ndim != 2:
-        raise argument_error("state", "be a single network", f"a batch of shape {state.factor.shape[:-2]} came")
+    if state.batch:
+        raise argument_error("state", "be a single network", f"a batch of shape {state.batch} came")
 
 
 def projection(transfer: Transfer, state: State) -> Projection:
     """The map from latents kappa to (1/N) [v z]^T phi([m u] kappa), what the recurrence and the readout see of phi(h).
 
-    For overlaps it is the Gaussian closure g(Delta) [vm vu; zm zu] kappa with Delta = kappa^T [mm mu; um uu] kappa ([GB26]).
+    The gradient computes it again, in place of keeping every sample of every neuron.
     """
-    split = state.layout.inputs + state.layout.rank
-    if isinstance(state, Neurons | DenseNetwork):
-        drivers, readers = state.drivers.T, state.readers
-
-        def project(latents: Latents) -> Float[AnyArray, "points read"]:
-            return transfer.function(latents @ drivers) @ readers
-
-        return _recomputed(project)
-    gram = state.overlaps().gram
-    variances, responses = gram[:split, :split], gram[split:, :split]
-
-    def close(latents: Latents) -> Float[AnyArray, "points read"]:
-        variance = jnp.sum(latents * _apply(variances, latents), axis=1)
-        return transfer.gain(variance)[:, None] * _apply(responses, latents)  # pyright: ignore[reportOptionalCall]
-
-    return _recomputed(close)
+    return jax.checkpoint(state.projection(transfer), prevent_cse=False)  # a scan around it prevents that already
 
 
 def rollout(
@@ -114,13 +98,3 @@ def _scan(advance: Callable, start: Any, inputs: Any) -> Any:
     between, first = jax.lax.scan(jax.checkpoint(functools.partial(jax.lax.scan, advance)), start, pieces)
     end, rest = jax.lax.scan(advance, between, inputs[whole:])
     return end, jax.tree.map(lambda a, b: jnp.concatenate([a.reshape(whole, *a.shape[2:]), b]), first, rest)
-
-
-def _recomputed(project: Projection) -> Projection:
-    """Evaluated anew for the gradient, which would else keep every sample of every neuron."""
-    return jax.checkpoint(project, prevent_cse=False)  # a scan around it keeps the compiler from undoing this
-
-
-def _apply(matrix: Float[AnyArray, "rows columns"], vectors: Float[AnyArray, "points columns"]) -> AnyArray:
-    """M x for many x, summed entry by entry: for matrices this small several times faster than a matrix product."""
-    return jnp.sum(matrix[None, :, :] * vectors[:, None, :], axis=2)

@@ -11,9 +11,9 @@ import xarray as xr
 from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, in_float64, number, numpy_for, real_array, said
-from overlaps.connectivity import DenseNetwork, Layout, Network, Overlaps, ReducedNetwork, State
+from overlaps.connectivity import Layout, Overlaps, Projection, State
 from overlaps.dynamics import _fixed_points
-from overlaps.dynamics._activity import Projection, projection, require_single, rollout
+from overlaps.dynamics._activity import projection, require_single, rollout
 from overlaps.dynamics._transfer import Function, Transfer, require_gain, rough, transfer_of
 
 INVISIBLE = 1e-9  # relative size below which a derivative counts as rounding
@@ -62,17 +62,9 @@ class RNN(eqx.Module):
         for other phi, which have no such system.
         """
         self.require_linear()
-        xp = numpy_for(state)
-        if isinstance(state, Network | DenseNetwork):
-            return LinearSystem((state.W - xp.eye(state.n)) / self.tau, state.m / self.tau, state.z.T / state.n)
-        net = state.overlaps()
-        inputs, rank, _ = net.layout
-        recurrent = xp.concatenate([xp.zeros((inputs, inputs + rank)), xp.concatenate([net["vm"], net["vu"]], 1)])
-        return LinearSystem(
-            (recurrent - xp.eye(inputs + rank)) / self.tau,
-            xp.eye(inputs + rank, inputs) / self.tau,
-            xp.concatenate([net["zm"], net["zu"]], 1),
-        )
+        recurrent, inputs, readout = state.linear_system()
+        leak = numpy_for(state).eye(recurrent.shape[-1])
+        return LinearSystem((recurrent - leak) / self.tau, inputs / self.tau, readout)
 
     def require_linear(self) -> None:
         """Raise ValueError unless phi is linear."""
@@ -92,11 +84,9 @@ class RNN(eqx.Module):
         to quadrature.
         """
         transfer = transfer_of(self.phi)
-        if isinstance(state, Overlaps):
+        if state.needs_gain:
             require_gain(transfer)
-        if isinstance(state, ReducedNetwork) and self.phi != "linear":
-            reason = "a reduction came, whose units are sums of neurons, and phi of a sum is no sum"
-            raise argument_error("state", f"be a whole network for phi {self.phi!r}", reason, "Train the DenseNetwork itself.")
+        state.check_transfer(self.phi)
         return projection(transfer, state)
 
     def simulate(
@@ -139,11 +129,12 @@ class RNN(eqx.Module):
 
         Arguments and errors are as in `latents`; phi(h) is `rate(activity)`.
         """
-        if not isinstance(network, Network | DenseNetwork):
+        if not (isinstance(network, State) and network.simulated):
             mend = "Sample one with overlaps.sample(n, key), or ask for `latents`."
             raise argument_error("network", "be a Network or a DenseNetwork", f"{type(network).__name__} came", mend)
         latents = self.latents(network, inputs, dt)
-        drivers = xr.DataArray(np.asarray(network.drivers), dims=("neuron", "latent"))
+        driven: Any = network
+        drivers = xr.DataArray(np.asarray(driven.drivers), dims=("neuron", "latent"))
         activity = latents.drop_vars("latent").dot(drivers, dim="latent")
         return activity.assign_attrs(long_name="activity h", units="1").rename("activity")
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from overlaps._support import AnyArray
-from overlaps.connectivity import DenseNetwork, Network
+from overlaps.connectivity import FiniteNetwork
 from overlaps.dynamics._rnn import RNN
 
 TAYLOR_ORDER = 24
@@ -18,7 +18,7 @@ LARGEST_LAST_TERM = 1e-13
 LARGEST_PANEL_NORM = 2.0  # of a rate times the length of a panel, for the quadrature to be exact to rounding
 
 
-def euler_response(network: Network | DenseNetwork, rnn: RNN, dt: float, samples: int) -> Float[AnyArray, "samples O I"]:
+def euler_response(network: FiniteNetwork, rnn: RNN, dt: float, samples: int) -> Float[AnyArray, "samples O I"]:
     """Output z^T h / N after unit impulses at each input, at times k dt, by forward Euler on h (N, I)."""
     project, step = _projection(network), dt / rnn.tau
 
@@ -29,7 +29,7 @@ def euler_response(network: Network | DenseNetwork, rnn: RNN, dt: float, samples
     return jax.lax.scan(advance, network.m / rnn.tau, None, length=samples, unroll=4)[1]
 
 
-def exact_response(network: Network | DenseNetwork, rnn: RNN, panels: int, horizon: float) -> Float[AnyArray, "samples O I"]:
+def exact_response(network: FiniteNetwork, rnn: RNN, panels: int, horizon: float) -> Float[AnyArray, "samples O I"]:
     """Output z^T h / N after unit impulses in continuous time, at the times of `quadrature(panels, horizon)`.
 
     The exponential of the N x N generator acts on h panel by panel through its power series. Where the weights are too large
@@ -55,14 +55,13 @@ def exact_response(network: Network | DenseNetwork, rnn: RNN, panels: int, horiz
     return response.reshape(-1, *response.shape[2:])
 
 
-def _projection(network: Network | DenseNetwork) -> Callable[[AnyArray], tuple[AnyArray, AnyArray]]:
+def _projection(network: FiniteNetwork) -> Callable[[AnyArray], tuple[AnyArray, AnyArray]]:
     """The map from h to (W h, z^T h / N)."""
     readers, rank = network.readers.T, network.layout.rank
 
     def project(h: Float[AnyArray, "N I"]) -> tuple[Float[AnyArray, "N I"], Float[AnyArray, "O I"]]:
         projected = readers @ h
-        recurrent = projected[:rank]
-        return (network.u @ recurrent if isinstance(network, Network) else recurrent), projected[rank:]
+        return network.fed_back(projected[:rank]), projected[rank:]
 
     return project
 

@@ -12,13 +12,12 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error, said
-from overlaps.connectivity import DenseNetwork, Layout, MeanField, Network, Neurons, Overlaps, ReducedNetwork, State
+from overlaps.connectivity import Layout, State, Variable
 from overlaps.dynamics import RNN
-from overlaps.learning._describe import describe, restore
+from overlaps.learning._describe import describe, kind_of, restore
 from overlaps.learning._observables import DIMENSIONS, MEANINGS
 from overlaps.learning._phase import Run
 from overlaps.learning._record import Ending, Record
-from overlaps.learning._spectrum import Variable, variables as spectra
 
 VERSION = version("overlaps")
 
@@ -65,33 +64,25 @@ def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: R
     values = {name: np.concatenate([one.rows[name] for one in done], len(lead)) for name in done[0].records[0].values}
     units = phases[0].task.loss_units
     variables: dict[str, Variable] = {
-        "loss": ((*lead, "time"), values["loss"], said("loss", units)),
-        "gradient_norm": ((*lead, "time"), values["gradient_norm"], said("norm of the loss gradient dL/dF", units)),
+        "loss": (("time",), values["loss"], said("loss", units)),
+        "gradient_norm": (("time",), values["gradient_norm"], said("norm of the loss gradient dL/dF", units)),
     }
     for name in values.keys() & DIMENSIONS.keys():
-        variables[name] = ((*lead, "time", *DIMENSIONS[name]), values[name], said(MEANINGS[name]))
+        variables[name] = (("time", *DIMENSIONS[name]), values[name], said(MEANINGS[name]))
     coordinates = _times(done)
     if lead:
         coordinates["batch"] = ("batch", np.arange(len(values["loss"])), said("network of the batch"))
-    if isinstance(start, DenseNetwork):
-        variables |= spectra(values, lead) | _dense(start, end, lead)
-        coordinates["vector"] = ("vector", list(start.layout.vectors), said("connectivity vector"))
-    else:
-        variables["sigma"], labels = _overlaps(values["gram"], start.layout, rnn, lead)
-        variables = {"sigma": variables.pop("sigma"), **variables}
-        coordinates = labels | coordinates
-    if isinstance(start, Neurons):
-        variables |= _vectors(start, end, lead)
-        coordinates["vector"] = ("vector", list(start.layout.labels), said("connectivity vector"))
+    tracked, labels = start.tracked(values, rnn)
+    stored = start.stored("initial") | ({} if end is None else end.stored("final"))
+    variables = {name: _with_batch(one, lead) for name, one in {**tracked, **variables, **stored}.items()}
+    coordinates = labels | coordinates
     dataset = xr.Dataset(variables, coordinates)
     records = [record for one in done for record in one.records]
     for name in sorted({name for record in records for name in record.statistics}):
         dataset.attrs[f"solver_{name}"] = sum(record.statistics.get(name, 0) for record in records)
     single = not phases[0].name
     described = {
-        "state": {"type": type(start).__name__, "n": start.n, **start.layout._asdict()}
-        if isinstance(start, Neurons | DenseNetwork)
-        else start,
+        "state": {"type": type(start).__name__, **start.description},
         "rnn": rnn,
         "task": phases[0].task if single else phases,
         "rule": phases[0].rule if single else None,
@@ -105,44 +96,30 @@ def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: R
     return dataset
 
 
-def _overlaps(gram: np.ndarray, layout: Layout, rnn: RNN, lead: tuple[str, ...]) -> tuple[Variable, dict[str, Any]]:
-    """The variable `sigma`, and the coordinates of its overlaps."""
-    pairs = layout.pairs
-    sigma = gram[..., [pair.row for pair in pairs], [pair.column for pair in pairs]]
-    return ((*lead, "time", "overlap"), sigma, said("overlap a.b / N")), {
-        "overlap": ("overlap", [pair.label for pair in pairs], said("overlap")),
-        "left": ("overlap", [pair.left for pair in pairs], said("first vector")),
-        "right": ("overlap", [pair.right for pair in pairs], said("second vector")),
-        "visible": ("overlap", list(rnn.visible(layout)), said("loss-visible")),
-    }
+def _with_batch(variable: Variable, lead: tuple[str, ...]) -> Variable:
+    """The variable with the dimension `batch` in front, if its values have one axis more than it names."""
+    dims, values, attributes = variable
+    return (*lead[: np.ndim(values) - len(dims)], *dims), values, attributes
 
 
-def _vectors(start: Neurons, end: State | None, lead: tuple[str, ...]) -> dict[str, Variable]:
-    """The vectors that a run starts from and comes to."""
-    variables: dict[str, Variable] = {}
-    if isinstance(start, MeanField):
-        dims = (*lead[: start.m.ndim - 2], "neuron")
-        variables["weights"] = (dims, np.asarray(start.weights), said("weight of a node among all neurons"))
-    for name, state in (("initial", start), ("final", end)):
-        if isinstance(state, Neurons):
-            dims = (*lead[: state.m.ndim - 2], "neuron", "vector")
-            variables[f"{name}_vectors"] = (dims, np.asarray(state.vectors), said(f"{name} connectivity vectors"))
-    return variables
+@dataclass(frozen=True)
+class _Stored:
+    """A Dataset of `learn`, as what a state is read back from."""
+
+    dataset: xr.Dataset
+    description: Mapping[str, Any]
+
+    def variable(self, name: str) -> Any:
+        return self.dataset[name].values if name in self.dataset else None
+
+    def networks(self, batched: np.ndarray) -> Any:
+        return select(self.dataset, batched)
 
 
-def _dense(start: DenseNetwork, end: State | None, lead: tuple[str, ...]) -> dict[str, Variable]:
-    """The weights and vectors that a run starts from and comes to."""
-    variables: dict[str, Variable] = {}
-    if isinstance(start, ReducedNetwork) and start.basis is not None:
-        dims = (*lead[: start.W.ndim - 2], "original", "neuron")
-        variables["basis"] = (dims, np.asarray(start.basis), said("direction among the neurons of the original network"))
-    for name, state in (("initial", start), ("final", end)):
-        if isinstance(state, DenseNetwork):
-            dims = (*lead[: state.W.ndim - 2], "neuron")
-            vectors = np.concatenate([state.m, state.z], axis=-1)
-            variables[f"{name}_W"] = ((*dims, "source"), np.asarray(state.W), said(f"{name} recurrent weights"))
-            variables[f"{name}_vectors"] = ((*dims, "vector"), vectors, said(f"{name} connectivity vectors"))
-    return variables
+def _read(dataset: xr.Dataset, name: str) -> State:
+    start = description(dataset, "state")
+    numbers = {key: restore(value) for key, value in start.items() if key != "type"}
+    return kind_of(start["type"]).read(name, _Stored(dataset, numbers))
 
 
 def final_state(dataset: xr.Dataset) -> State:
@@ -150,7 +127,7 @@ def final_state(dataset: xr.Dataset) -> State:
 
     Raises ValueError for a Dataset that does not come from `learn`, and for a network run that diverged.
     """
-    start = description(dataset, "state")
+    description(dataset, "state")  # raises for a Dataset of another kind
     lost = np.flatnonzero(~np.isfinite(dataset["loss"].values[..., -1]))
     if lost.size and "batch" in dataset.dims:
         mend = "Select the others first, with dataset.isel(batch=...)."
@@ -158,9 +135,7 @@ def final_state(dataset: xr.Dataset) -> State:
     if lost.size or "failed" in description(dataset, "endings"):
         mend = "What was saved of it is in the dataset."
         raise argument_error("dataset", "come from a run that reached its end", "this one diverged", mend)
-    if start["type"] != "Overlaps":
-        return _neurons(dataset, "final")
-    return Overlaps(grams(dataset)[..., -1, :, :], *layout_of(dataset))
+    return _read(dataset, "final")
 
 
 def initial_state(dataset: xr.Dataset) -> State:
@@ -168,28 +143,7 @@ def initial_state(dataset: xr.Dataset) -> State:
 
     Raises ValueError for a Dataset that does not come from `learn`.
     """
-    start = description(dataset, "state")
-    if start["type"] != "Overlaps":
-        return _neurons(dataset, "initial")
-    state = restore(start)
-    return select(dataset, state) if state.gram.ndim > 2 else state
-
-
-def _neurons(dataset: xr.Dataset, name: str) -> State:
-    vectors = dataset[f"{name}_vectors"].values
-    if f"{name}_W" in dataset:
-        inputs = description(dataset, "state")["inputs"]
-        blocks = dataset[f"{name}_W"].values, vectors[..., :inputs], vectors[..., inputs:]
-        if description(dataset, "state")["type"] == "DenseNetwork":
-            return DenseNetwork(*blocks)
-        basis = None if "basis" not in dataset else dataset["basis"].values
-        return ReducedNetwork(
-            *blocks, basis if basis is None else np.broadcast_to(basis, (*vectors.shape[:-2], *basis.shape[-2:]))
-        )
-    blocks = layout_of(dataset).split(vectors)
-    if "weights" in dataset:
-        return MeanField(*blocks, weights=np.broadcast_to(dataset["weights"].values, blocks[0].shape[:-1]))
-    return Network(*blocks)  # pyright: ignore[reportCallIssue]
+    return _read(dataset, "initial")
 
 
 def select(dataset: xr.Dataset, batched: Any) -> Any:
@@ -205,12 +159,7 @@ def grams(dataset: xr.Dataset) -> np.ndarray:
     if "sigma" not in dataset:
         mend = "Its eigenvalues are in `eigenvalue_real` and `eigenvalue_imag`."
         raise argument_error("dataset", "be that of a network with overlaps", "its whole W learned", mend)
-    layout = layout_of(dataset)
-    sigma = dataset["sigma"].values
-    result = np.zeros((*sigma.shape[:-1], layout.size, layout.size))
-    for index, pair in enumerate(layout.pairs):
-        result[..., pair.row, pair.column] = result[..., pair.column, pair.row] = sigma[..., index]
-    return result
+    return layout_of(dataset).matrix(dataset["sigma"].values)
 
 
 def layout_of(dataset: xr.Dataset) -> Layout:

@@ -16,7 +16,7 @@ import optax
 
 from overlaps import tasks
 from overlaps._support import argument_error
-from overlaps.connectivity import MeanField, Network, Overlaps
+from overlaps.connectivity import State
 from overlaps.dynamics import RNN, Transfer
 from overlaps.learning._phase import Phase
 from overlaps.learning._rules import Factory, GradientDescent, GradientFlow
@@ -24,7 +24,7 @@ from overlaps.learning._rules import Factory, GradientDescent, GradientFlow
 DESCRIBED = {
     kind.__name__: kind
     for kind in (
-        *(Overlaps, MeanField, Network, RNN, Transfer, GradientFlow, GradientDescent, Phase),
+        *(RNN, Transfer, GradientFlow, GradientDescent, Phase),
         *(tasks.LinearFilter, tasks.LabelNoise, tasks.Trials, tasks.FreshTrials),
         *(tasks.FlipFlop, tasks.DecisionMaking, tasks.Teacher, tasks.WhiteNoise),
     )
@@ -54,7 +54,7 @@ def describe(thing: Any) -> Any:
         return {str(name): describe(value) for name, value in thing.items()}
     if isinstance(thing, tuple | list):
         return [describe(value) for value in thing]
-    if type(thing).__name__ in DESCRIBED:
+    if isinstance(thing, State) or type(thing).__name__ in DESCRIBED:
         fields = dataclasses.fields(thing)
         arguments = {field.metadata.get("argument", field.name): describe(getattr(thing, field.name)) for field in fields}
         return {"type": type(thing).__name__, **arguments}
@@ -81,7 +81,10 @@ def restore(description: Any) -> Any:
         return description
     if "type" in description:  # first: the other keys may be among its arguments
         fields = {name: restore(value) for name, value in description.items() if name != "type"}
-        return DESCRIBED[description["type"]](**fields)
+        if description["type"] in DESCRIBED:
+            return DESCRIBED[description["type"]](**fields)
+        arrays = {name: np.asarray(value) if isinstance(value, list) else value for name, value in fields.items()}
+        return kind_of(description["type"])(**arrays)
     if "opaque" in description:
         raise argument_error(
             "description",
@@ -104,6 +107,14 @@ def restore(description: Any) -> Any:
     if "diffrax" in description:
         return getattr(diffrax, description["diffrax"])()
     return {name: restore(value) for name, value in description.items()}
+
+
+def kind_of(name: str) -> type[State]:
+    """The kind of state of this name; raises ValueError for one that is not imported."""
+    if name not in State.kinds:
+        must = f"describe one of {', '.join(sorted(State.kinds))}"
+        raise argument_error("dataset", must, f"its state is of the kind {name}", "Import the module that defines it first.")
+    return State.kinds[name]
 
 
 def _numbers(array: Any) -> Any:

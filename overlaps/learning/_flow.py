@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from overlaps._support import AnyArray
-from overlaps.connectivity import Overlaps
 from overlaps.learning._problem import Parameters, Problem
 from overlaps.learning._record import Ending, Record, endings, limits
 from overlaps.learning._rules import GradientFlow
@@ -59,7 +58,7 @@ def integrate(
     watched = bool(np.any(stops > -np.inf))
     failed, halted = lost, np.full(lost.shape, np.inf)  # networks without a state; times at which networks stopped
     # A call of the solver cannot be interrupted: one network is solved in slices, and goes on where the last one ended.
-    slice_steps = rule.max_steps if batched else min(rule.max_steps or np.iinfo(int).max, _steps_per_slice(problem))
+    slice_steps = rule.max_steps if batched else min(rule.max_steps or np.iinfo(int).max, problem.start.solver_steps)
     taken, last = 0, -1.0
     for times in chunks:
         remaining = times
@@ -118,11 +117,6 @@ def _failure(failing: Any, spent: Any, reached: Any, rule: GradientFlow) -> str:
     if spent[which]:
         return f"the solver needed more than max_steps = {rule.max_steps} steps"
     return f"the solver stopped at learning time {reached[which]:.6g}"
-
-
-def _steps_per_slice(problem: Problem) -> int:
-    """Solver steps that take some tenths of a second."""
-    return 5000 if isinstance(problem.start, Overlaps) else 200
 
 
 def _on_shared_times(values: np.ndarray, fresh: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
 """The one verb: train any state on any task by any rule."""
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from overlaps._support import argument_error, choice, count, is_inside_trace, is_traced, random_key, require_x64
+from overlaps._support import argument_error, choice, count, is_inside_trace, is_traced, random_key, require_x64, warn
 from overlaps.connectivity import State
 from overlaps.dynamics import RNN
 from overlaps.learning._datasets import Trajectory, assemble, description, initial_state, select
@@ -95,6 +94,7 @@ def learn(
                     bar.set_description(run.phase.name or "learning")
                     before = bar.n
                     run.start(end, lost)
+                    _report_unstable(run, lost)
                     done.append(Trajectory(run))
                     for record in run:
                         done[-1].records.append(record)
@@ -185,6 +185,16 @@ def _check_state(state: Any, precision: str) -> None:
         )
 
 
+def _report_unstable(run: Run, lost: np.ndarray) -> None:
+    """Warn of networks of a batch that cannot start a phase."""
+    unfit = np.flatnonzero(run.lost & ~lost)
+    if unfit.size:
+        warn(
+            f"{unfit.size} of {lost.size} networks cannot start phase {run.phase.name!r} and are NaN from there on: networks "
+            f"{unfit.tolist()} are unstable, or too fast for the horizon of the task.",
+        )
+
+
 def _report(record: Record, rule: Rule) -> None:
     """Raise for a network that diverged, or for a batch of which nothing is left; warn of single ones of a batch."""
     if not record.failure:
@@ -206,9 +216,7 @@ def _report(record: Record, rule: Rule) -> None:
             f"Learning stopped: {record.failure}. {mend} The trajectory so far is in the `dataset` of this error."
         )
     failed = np.flatnonzero(record.newly_failed)
-    warnings.warn(
+    warn(
         f"{len(failed)} of {record.ending.size} networks diverged and are NaN from there on: first network {failed[0]}, "
         f"{record.failure}. {mend}",
-        RuntimeWarning,
-        stacklevel=3,
     )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error
-from overlaps.connectivity import Neurons, State
+from overlaps.connectivity import State
 
 OBSERVABLES = ("moments", "output")
 DIMENSIONS = {
@@ -30,7 +30,7 @@ def check_observables(names: Sequence[str], state: State, objective: Any) -> Non
     for name in names:
         if name not in OBSERVABLES:
             raise argument_error("observe", f"hold names out of {', '.join(OBSERVABLES)}", f"{name!r} came")
-    if "moments" in names and not isinstance(state, Neurons):
+    if "moments" in names and state.neurons() is None:
         mend = "Overlaps are Gaussian by assumption: use overlaps.mean_field() or overlaps.sample(n, key)."
         raise argument_error("observe", "ask for moments of a network or a mean field alone", "the state has no neurons", mend)
     if "output" in names and not hasattr(_clean(objective), "response"):
@@ -41,8 +41,8 @@ def check_observables(names: Sequence[str], state: State, objective: Any) -> Non
 def observe(state: State, objective: Any, names: tuple[str, ...]) -> dict[str, AnyArray]:
     """The observables of these names, by the names of their variables."""
     values = {}
-    if "moments" in names and isinstance(state, Neurons):
-        values |= moments(state.vectors, state.weights)
+    if "moments" in names and (neurons := state.neurons()) is not None:
+        values |= moments(*neurons)
     if "output" in names:
         values["output"] = _clean(objective).response(state)
     return values

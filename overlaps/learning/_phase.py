@@ -1,15 +1,15 @@
 """A phase of learning: one task and one rule, run from a state to the state that it leaves behind."""
 
+import dataclasses
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
 from overlaps._support import argument_error
-from overlaps.connectivity import DenseNetwork, Network, Overlaps, ReducedNetwork, State
+from overlaps.connectivity import State
 from overlaps.dynamics import RNN
 from overlaps.learning._descent import descend
 from overlaps.learning._equivariance import why_not_equivariant
@@ -18,17 +18,12 @@ from overlaps.learning._observables import check_observables, observe
 from overlaps.learning._problem import Problem
 from overlaps.learning._record import Ending, Record
 from overlaps.learning._rules import GradientDescent, GradientFlow
-from overlaps.learning._spectrum import with_spectra
-from overlaps.tasks import Task, lanes
-
-# Pieces in which a run is computed, so that it can report, be interrupted and stop early. Each costs half a millisecond, which
-# shows in overlap space alone.
-OVERLAP_CHUNKS, NETWORK_CHUNKS = 10, 50
+from overlaps.tasks import Task, first_of
 
 Rule = GradientFlow | GradientDescent
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Phase:
     """One phase of a protocol for `learn`: train on `task` by `rule`, under a `name` that the results carry as `phase`.
 
@@ -57,7 +52,7 @@ class Phase:
 
 def batch_size(state: State, phases: list[Phase], key: Any) -> int | None:
     """The number of networks that states, tasks, learning rates and keys ask for, None for a single one."""
-    sizes = {"state": state.factor.shape[:-2], "key": () if key is None else key.shape}
+    sizes = {"state": state.batch, "key": () if key is None else key.shape}
     for phase in phases:
         sizes[f"task {phase.name}".rstrip()] = phase.task.batch
         if isinstance(phase.rule, GradientDescent):
@@ -79,32 +74,31 @@ class Run:
     ):
         self.phase, self.rnn, self.batch, self.observed, self._first = phase, rnn, batch, observed, state
         task, rule = phase.task, phase.rule
-        self.rates = np.asarray(state.layout.columns(dict(rule.rates or {})), state.factor.dtype)
+        self.rates = np.asarray(state.layout.columns(dict(rule.rates or {})), jax.tree.leaves(state)[0].dtype)
         if not self.rates.any():
             raise argument_error("rates", "leave something to learn", "every vector is frozen")
         self.per_neuron = _sees_neurons(state, rule)
         self.key = _checked_key(key, rule, batch) if task.random else None
         self.observable_shapes = _check_sizes(task, state, rnn, observed)
-        chunks = OVERLAP_CHUNKS if isinstance(state, Overlaps) else NETWORK_CHUNKS
-        if isinstance(state, DenseNetwork):
-            chunks = min(chunks, saves - 1)  # the ends of chunks need eigenvalues, as saved points do
-        self.saved, self._points = _points(rule, saves, chunks, self.rates.dtype)
+        self.saved, self._points = _points(rule, saves, state.pieces(saves), self.rates.dtype)
 
     def start(self, state: State, lost: np.ndarray) -> None:
-        """Build the problem at a state, of which networks may be `lost`: they are NaN, and stay so."""
-        columns = tuple(int(column) for column in np.flatnonzero(self.rates))
-        if np.any(lost):
-            # What cannot be computed must not hinder the others: the first of them stands in.
-            state = _filled(state, lost, jax.tree.map(lambda leaf: leaf[np.argmin(lost)], state))
-        self._lost, self._last = lost, None
+        """Build the problem at a state, of which networks may be `lost`: they are NaN, and stay so.
+
+        Networks that learning has made unfit for the task of this phase are lost, too, unless all of them are.
+        """
         task, rule = self.phase.task, self.phase.rule
-        if self.batch is None:
-            self.problem = Problem(state, task.objective(state, self.rnn), columns, self.per_neuron, self.observed)
-        else:
-            states = lanes(state, self.batch) if state.factor.ndim > 2 else [state] * self.batch
-            objectives = task.objectives(states, self.rnn)
-            problems = [Problem(*one, columns, self.per_neuron, self.observed) for one in zip(states, objectives, strict=True)]
-            self.problem = jax.tree.map(lambda *leaves: np.stack(leaves), *problems)
+        if self.batch is not None and state is not self._first:
+            unfit = ~task.admits(_filled_in(state, lost), self.rnn) & ~lost
+            lost = lost if np.all(lost | unfit) else lost | unfit
+        columns = tuple(int(column) for column in np.flatnonzero(self.rates))
+        state = _filled_in(state, lost)
+        self._lost, self._last = lost, None
+        objective = task.objective(state, self.rnn)
+        if self.batch is not None:
+            state = state if state.batch else _repeated(state, self.batch)
+            objective = objective if task.batch else _repeated(objective, self.batch)
+        self.problem = Problem(state, objective, columns, self.per_neuron, self.observed)
         trained = self.rates[None, list(columns)]
         if isinstance(rule, GradientDescent):
             self._records = descend(self.problem, rule, trained, self.key, self._points, lost)
@@ -125,10 +119,12 @@ class Run:
 
     def __iter__(self) -> Iterator[Record]:
         """What was recorded on the way, until every network has come to its end."""
-        first = self._first
         for record in self._records:
-            self._last = record
-            yield with_spectra(record, first, self.saved) if isinstance(first, DenseNetwork) else record
+            kept = np.isin(record.asked, self.saved)
+            kept[-1:] = True  # where a run may be interrupted
+            shown = dataclasses.replace(record, values=self._first.condensed(record.values, kept))
+            self._last = record  # not before: an interrupt must find the state and the rows at one point
+            yield shown
             if record.over:
                 return
 
@@ -137,13 +133,23 @@ def _filled(state: State, lost: np.ndarray, other: Any) -> Any:
     return jax.tree.map(lambda leaf, value: np.where(lost.reshape(-1, *[1] * (leaf.ndim - 1)), value, leaf), state, other)
 
 
+def _repeated(tree: Any, number: int) -> Any:
+    """A batch of equal ones."""
+    return jax.tree.map(lambda leaf: np.broadcast_to(leaf, (number, *np.shape(leaf))), tree)
+
+
+def _filled_in(state: State, lost: np.ndarray) -> State:
+    """The state with the first network that is not lost in place of those that are: they must not hinder the others."""
+    return _filled(state, lost, jax.tree.map(lambda leaf: leaf[np.argmin(lost)], state)) if np.any(lost) else state
+
+
 def _check_sizes(task: Task, state: State, rnn: RNN, observed: tuple[str, ...]) -> Any:
     """Raise what the task raises whatever the numbers in the state are: later phases start from other ones.
 
     Returns what is observed, as shapes.
     """
-    state = lanes(state, 1)[0] if state.factor.ndim > 2 else state
-    task = task.lanes(1)[0]
+    state = first_of(state) if state.batch else state
+    task = first_of(task) if task.batch else task
 
     def prepare(state: State) -> dict[str, Any]:
         objective = task.objective(state, rnn)
@@ -168,7 +174,7 @@ def _sees_neurons(state: State, rule: Rule) -> bool:
     if isinstance(rule, GradientFlow) or rule.optimizer is None:
         return False
     try:
-        reason = why_not_equivariant(rule.optimizer, float(np.max(rule.learning_rate)), isinstance(state, DenseNetwork))
+        reason = why_not_equivariant(rule.optimizer, float(np.max(rule.learning_rate)), state.matrix_learns)
     except (AttributeError, TypeError) as error:
         raise argument_error(
             "optimizer",
@@ -176,7 +182,7 @@ def _sees_neurons(state: State, rule: Rule) -> bool:
             f"trying it gave: {error}",
             "Rules that search along a line need values of the loss, which they are not given here.",
         ) from error
-    if reason and (isinstance(state, ReducedNetwork) or not isinstance(state, Network | DenseNetwork)):
+    if reason and not state.takes_neuron_rules:
         raise argument_error(
             "optimizer",
             "commute with rotations of neuron space and not depend on their number, to train anything but a network",

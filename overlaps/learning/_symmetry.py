@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error, said
-from overlaps.connectivity import DenseNetwork, Layout, Network, State, square_root
+from overlaps.connectivity import Layout, State, gram_charges
 from overlaps.dynamics import RNN
 from overlaps.learning._datasets import description, grams, layout_of
 from overlaps.learning._rules import checked_rates
@@ -37,24 +37,7 @@ def conserved(state: State | xr.Dataset, rnn: RNN | None = None, rates: Mapping[
         raise argument_error("state", "be a network, or a Dataset of `learn`", f"{type(state).__name__} came")
     if rnn is None:
         raise argument_error("rnn", "be given with a state", "None came", "What is conserved depends on the model.")
-    layout = state.layout
-    scale = np.asarray(layout.columns(rates or {}))
-    linear = rnn.phi == "linear"
-    if isinstance(state, DenseNetwork):
-        return {"K": _dense_charge(state, scale)} if linear and np.all(scale > 0) else {}
-    charges = _charges(np.asarray(state.overlaps().gram), layout, scale, linear)
-    if linear and isinstance(state, Network) and np.all(scale > 0):
-        signed = np.asarray(state.vectors) * np.where(_signs(layout) > 0, -1.0, 1.0) / scale
-        charges["K"] = signed @ np.swapaxes(np.asarray(state.vectors), -1, -2) / state.n
-    return charges
-
-
-def _dense_charge(network: DenseNetwork, rates: np.ndarray) -> np.ndarray:
-    W, m, z = (np.asarray(block) for block in (network.W, network.m, network.z))
-    W_T, m_T, z_T = (np.swapaxes(block, -1, -2) for block in (W, m, z))
-    weights, inputs, outputs = network.layout.split(rates)
-    vectors = (m / inputs) @ m_T - (z / outputs) @ z_T
-    return (W @ W_T - W_T @ W) / weights[0] + vectors / network.n
+    return state.charges(np.asarray(state.layout.columns(rates or {})), rnn.phi == "linear")
 
 
 def _along(dataset: xr.Dataset, rates: dict[str, float] | None) -> xr.Dataset:
@@ -64,7 +47,7 @@ def _along(dataset: xr.Dataset, rates: dict[str, float] | None) -> xr.Dataset:
     layout = layout_of(dataset)
     scale = _rates_of(dataset, layout) if rates is None else layout.columns(rates)
     linear = description(dataset, "rnn")["phi"] == "linear"
-    charges = _charges(grams(dataset), layout, np.asarray(scale), linear)
+    charges = gram_charges(grams(dataset), layout, np.asarray(scale), linear)
     lead = dataset["loss"].dims
     dims = {"spectrum": ("mode",), "balance": (), "gauge": ("latent", "latent_")}
     names = {
@@ -92,34 +75,6 @@ def _rates_of(dataset: xr.Dataset, layout: Layout) -> list[float]:
     return first
 
 
-def _charges(gram: np.ndarray, layout: Layout, rates: np.ndarray, linear: bool) -> dict[str, np.ndarray]:
-    """The charges of overlap matrices (..., D, D); for nonlinear phi those of the gauge alone."""
-    m, u, v, z = (np.arange(layout.size)[part] for part in layout.slices.values())
-    with np.errstate(divide="ignore", invalid="ignore"):
-        weighted = gram / np.sqrt(np.outer(rates, rates))
-    gauge = weighted[..., u[:, None], u] - weighted[..., v[:, None], v]
-    products = rates[u] * rates[v]
-    gauge = np.where(np.isclose(products[:, None], products, rtol=1e-12, atol=0.0) & (products > 0), gauge, np.nan)
-    charges = {"gauge": gauge}
-    if not linear:
-        return charges
-    if np.all(rates[[*m, *z]] > 0):
-        diagonal = np.diagonal(weighted, axis1=-2, axis2=-1)
-        charges["balance"] = diagonal[..., m].sum(-1) - diagonal[..., z].sum(-1)
-    if np.all(rates > 0):
-        # J M^-1 G has the eigenvalues of F' J F'^T, which is symmetric, for a factor F' of the weighted matrix.
-        known = np.all(np.isfinite(weighted), axis=(-2, -1))
-        factor = square_root(np.where(known[..., None, None], weighted, 0.0))
-        spectrum = np.linalg.eigvalsh((factor * _signs(layout)) @ factor)
-        charges["spectrum"] = np.where(known[..., None], spectrum, np.nan)
-    return charges
-
-
-def _signs(layout: Layout) -> np.ndarray:
-    """+1 on m and u, -1 on v and z."""
-    return np.repeat([1.0, -1.0], [layout.inputs + layout.rank, layout.rank + layout.outputs])
-
-
 def metric(state: State, rnn: RNN, rates: Mapping[str, float] | None = None) -> xr.DataArray:
     """The matrix Gbar of the flow in overlap coordinates, d sigma/ds = -Gbar dL/d sigma: which overlap moves which.
 
@@ -130,7 +85,7 @@ def metric(state: State, rnn: RNN, rates: Mapping[str, float] | None = None) -> 
     Raises ValueError for negative rates.
     """
     layout = state.layout
-    gram = np.asarray(state.overlaps().gram)
+    gram = np.asarray(state.gram)
     weights = np.diag(layout.columns(checked_rates(rates) or {}))
     rows, columns = (np.array([getattr(pair, side) for pair in layout.pairs]) for side in ("row", "column"))
 

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error, in_float64, number, real_array, said
-from overlaps.connectivity import Neurons, Overlaps, State
+from overlaps.connectivity import Layout, Overlaps, State
 from overlaps.dynamics import RNN
 from overlaps.studies._slice import interval
 
@@ -152,7 +152,7 @@ def _invisible(overlaps: Overlaps, rnn: RNN) -> list[str]:
 
 
 def _low_rank(state: Any) -> State:
-    if not isinstance(state, Overlaps | Neurons):
+    if not (isinstance(state, State) and isinstance(state.layout, Layout)):
         raise argument_error("state", "be an Overlaps, a Network or a MeanField", f"{type(state).__name__} came")
     return state
 

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import scipy.stats
 import xarray as xr
 from tqdm.auto import tqdm
 
-from overlaps._support import argument_error, count, number, random_key, said
+from overlaps._support import argument_error, count, number, random_key, said, warn
 from overlaps.connectivity import Overlaps, refinements
 from overlaps.dynamics import RNN
 from overlaps.learning import DivergenceError, learn
@@ -126,7 +125,7 @@ def learn_mean_field(
             break
     if nodes == "auto" and not change < tolerance:
         missed = f"it changes by {change:.1g} with {last.sizes['neuron']} nodes"
-        warnings.warn(f"The mean field misses `tolerance` = {tolerance:g}: {missed}.", RuntimeWarning, stacklevel=2)
+        warn(f"The mean field misses `tolerance` = {tolerance:g}: {missed}.")
     last = last.assign(mean_field_change=(squares**0.5).assign_attrs(said("change of overlaps in the last refinement")))
     return last.assign_attrs(nodes=last.sizes["neuron"], mean_field_error=change, tolerance=tolerance)
 

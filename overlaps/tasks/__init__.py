@@ -24,7 +24,7 @@ from overlaps.tasks._label_noise import (
 )
 from overlaps.tasks._task import (
     Task as Task,
-    lanes as lanes,
+    first_of as first_of,
 )
 from overlaps.tasks._teacher import (
     Teacher as Teacher,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from overlaps._support import AnyArray
-from overlaps.connectivity import DenseNetwork, Network, State
+from overlaps.connectivity import State
 from overlaps.dynamics import (
     RNN,
     euler_response,
@@ -25,10 +25,10 @@ from overlaps.dynamics import (
 class GramianLoss(eqx.Module):
     """|f - f*|^2 as C X C^T with X the Gramian of network and target side by side: no time stepping."""
 
-    A: Float[AnyArray, "n n"]  # of the target, as are B and C
-    B: Float[AnyArray, "n I"]
-    C: Float[AnyArray, "O n"]
-    propagator: Float[AnyArray, "n n"] | None  # exp(A dt), for Euler
+    A: Float[AnyArray, "*batch n n"]  # of the target, as are B and C
+    B: Float[AnyArray, "*batch n I"]
+    C: Float[AnyArray, "*batch O n"]
+    propagator: Float[AnyArray, "*batch n n"] | None  # exp(A dt), for Euler
     rnn: RNN
     horizon: float = eqx.field(static=True)
     steps: int | None = eqx.field(static=True)  # Euler samples, or doublings in continuous time; None: infinite horizon
@@ -54,8 +54,8 @@ class GramianLoss(eqx.Module):
 class SampledLoss(eqx.Module):
     """sum_k w_k |f(t_k) - f*(t_k)|^2, where f is simulated with all N units, or is the reduced response under Euler."""
 
-    targets: Float[AnyArray, "samples O I"]
-    weights: Float[AnyArray, " samples"]
+    targets: Float[AnyArray, "*batch samples O I"]
+    weights: Float[AnyArray, "*batch samples"]
     rnn: RNN
     steps: int = eqx.field(static=True)  # Euler steps, or panels in continuous time
     horizon: float = eqx.field(static=True)
@@ -72,7 +72,7 @@ class SampledLoss(eqx.Module):
         dt = self.rnn.dt
         if dt is None:
             return exact_response(state, self.rnn, self.steps, self.horizon)
-        if isinstance(state, Network | DenseNetwork):
+        if state.simulated:
             return euler_response(state, self.rnn, dt, self.steps)
         system = self.rnn.system(state)
         return system.C @ orbit(jnp.eye(system.A.shape[0]) + dt * system.A, system.B, self.steps)

@@ -1,7 +1,7 @@
 """Filter tasks: the impulse response of the network is to become that of a given linear system."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -22,7 +22,7 @@ from overlaps._support import (
     parameter,
     real_array,
 )
-from overlaps.connectivity import DenseNetwork, Network, State
+from overlaps.connectivity import State
 from overlaps.dynamics import LARGEST_PANEL_NORM, LARGEST_TAYLOR_NORM, RNN, quadrature
 from overlaps.tasks._filter_losses import GramianLoss, SampledLoss
 from overlaps.tasks._task import Task, evaluate, refuse_batch, require_sizes
@@ -103,29 +103,26 @@ class LinearFilter(Task):
         Raises ValueError when inputs or outputs do not match, when the horizon is no multiple of dt, and when the horizon
         is infinite but the network unstable.
         """
+        refuse_batch(state, self)
         return evaluate(self.objective(state, rnn), state)
 
     def objective(self, state: State, rnn: RNN) -> Callable[[State], Float[AnyArray, ""]]:
-        """The loss as a function of states shaped like `state`, everything else prepared; raises as `loss` does."""
         self._check(state, rnn)
-        return self._objective(state, rnn, self._doublings(state, rnn))
-
-    def objectives(self, states: Sequence[State], rnn: RNN) -> list[Callable[..., Any]]:
-        """The objectives of a batch of networks, at the time resolution that the fastest of them needs."""
-        tasks = self.lanes(len(states))
-        for task, state in zip(tasks, states, strict=True):
-            task._check(state, rnn)
-        doublings = max(task._doublings(state, rnn) for task, state in zip(tasks, states, strict=True))
-        return [task._objective(state, rnn, doublings) for task, state in zip(tasks, states, strict=True)]
-
-    def _objective(self, state: State, rnn: RNN, doublings: int) -> Callable[[State], Float[AnyArray, ""]]:
-        if isinstance(state, Network | DenseNetwork) and self.horizon is not None:
+        doublings = self._doublings(state, rnn)
+        if state.simulated and self.horizon is not None:
             return self._sampled(rnn, self.horizon, doublings)
         if rnn.dt is None:
             steps = None if self.horizon is None else doublings
             return GramianLoss(self.A, self.B, self.C, None, rnn, self.horizon or np.inf, steps)
         steps = None if self.horizon is None else samples_of("horizon", self.horizon, rnn.dt)
         return GramianLoss(self.A, self.B, self.C, expm(self.A * rnn.dt), rnn, self.horizon or np.inf, steps)
+
+    def admits(self, state: State, rnn: RNN) -> np.ndarray:
+        if self.horizon is None:
+            return self._stable(state, rnn)
+        if rnn.dt is not None:
+            return super().admits(state, rnn)
+        return self.horizon * self._rates(state, rnn)[0] <= _most_pieces(state)
 
     def sampled_objective(self, state: State, rnn: RNN) -> SampledLoss:
         """The same loss as a sum over Euler samples, each of which can have noise of its own; raises as `loss` does."""
@@ -150,42 +147,38 @@ class LinearFilter(Task):
         if rnn.dt is None and is_traced(self.A):
             resolved = jnp.linalg.norm(self.A, 1) * horizon <= LARGEST_PANEL_NORM * steps
             target = jnp.where(resolved, target, jnp.nan)
-        return SampledLoss(target, weights, rnn, steps, horizon)
+        return SampledLoss(target, np.broadcast_to(weights, (*self.batch, len(weights))), rnn, steps, horizon)
 
     def _check(self, state: State, rnn: RNN) -> None:
-        refuse_batch(state, self)
         rnn.require_linear()
         require_sizes(state, self.inputs, self.outputs)
-        if self.horizon is None and not is_traced(state):
-            with jax.enable_x64(True):
-                A = np.asarray(rnn.system(state if isinstance(state, DenseNetwork) else state.overlaps()).A)
-            poles = np.linalg.eigvals(A)
-            stable = np.all(poles.real < 0) if rnn.dt is None else np.all(np.abs(1 + rnn.dt * poles) < 1)
-            if not stable:
-                raise argument_error(
-                    "state",
-                    "be a stable network for a task of infinite horizon",
-                    f"its poles {np.array2string(poles, precision=3)} make activity grow",
-                    "The loss is infinite there: scale u or v down, or give the task a finite horizon.",
-                )
+        if self.horizon is not None or is_traced(state):
+            return
+        unstable = np.flatnonzero(~self._stable(state, rnn))
+        if unstable.size:
+            poles = np.array2string(_poles(state, rnn)[unstable[0]] if state.batch else _poles(state, rnn), precision=3)
+            which = f"networks {unstable.tolist()} of the batch have, such as" if state.batch else "it has"
+            raise argument_error(
+                "state",
+                "be a stable network for a task of infinite horizon",
+                f"activity grows with the poles that {which} {poles}",
+                "The loss is infinite there: scale u or v down, or give the task a finite horizon.",
+            )
+
+    def _stable(self, state: State, rnn: RNN) -> Any:
+        """Whether the loss over an infinite horizon is finite, for each network of a batch."""
+        poles = _poles(state, rnn)
+        return np.all(poles.real < 0 if rnn.dt is None else np.abs(1 + rnn.dt * poles) < 1, axis=-1)
 
     def _doublings(self, state: State, rnn: RNN) -> int:
-        """How often to halve a finite horizon in continuous time for power series of network and target to converge.
-
-        For networks these are series of the response on panels, for overlaps the series of a Gramian, which is cheap: it is
-        made short enough for rates far above those there are.
-        """
+        """How often to halve a finite horizon in continuous time, so that the pieces suit all networks of a batch."""
         if self.horizon is None or rnn.dt is not None:
             return 0
-        full = isinstance(state, Network | DenseNetwork)
-        rate = (DEFAULT_RATE if full else SPARE_RATE) / rnn.tau
-        if not is_traced(state):
-            rate = max(rate, _panel_rate(state, rnn) if full else 4 * float(np.linalg.norm(rnn.system(state).A, 1)))
-        target = self._rate() if full else 2 * self._rate()
-        pieces = self.horizon * max(rate, target) / (1.0 if full else LARGEST_TAYLOR_NORM)
-        most = MOST_PANELS if full else MOST_PIECES
+        networks, target = self._rates(state, rnn)
+        network, most = float(np.max(networks)), _most_pieces(state)
+        pieces = self.horizon * max(network, target)
         if not pieces <= most:
-            fast, name = ("scale u and v down", "state") if rate > target else ("slow its fastest pole down", "task")
+            fast, name = ("scale u and v down", "state") if network > target else ("slow its fastest pole down", "task")
             raise argument_error(
                 name,
                 f"be slow enough for {most:g} pieces of the horizon to resolve it",
@@ -193,6 +186,19 @@ class LinearFilter(Task):
                 f"It is too fast to be resolved: {fast}, shorten the horizon, or give the rnn a `dt`.",
             )
         return max(0, math.ceil(math.log2(pieces)))
+
+    def _rates(self, state: State, rnn: RNN) -> tuple[Any, float]:
+        """Pieces per unit of time on which power series converge, for each network of a batch, and for the target.
+
+        For simulated networks these are series of the response, for others the series of a Gramian. Pieces of the latter are
+        cheap: they are made short enough for rates far above those that there are.
+        """
+        if state.simulated:
+            measured = 0.0 if is_traced(state) else (1 + 2 * state.recurrent_norm()) / rnn.tau  # pyright: ignore
+            return np.maximum(measured, DEFAULT_RATE / rnn.tau), self._rate()
+        measured = 0.0 if is_traced(state) else 4 * np.linalg.norm(rnn.system(state).A, 1, axis=(-2, -1))
+        network = np.maximum(measured, SPARE_RATE / rnn.tau)
+        return network / LARGEST_TAYLOR_NORM, 2 * self._rate() / LARGEST_TAYLOR_NORM
 
     def _rate(self) -> float:
         """The fastest rate of the target, 0 if it is traced."""
@@ -236,14 +242,13 @@ def damped_oscillation(
 linear_filter = LinearFilter
 
 
-def _panel_rate(state: State, rnn: RNN) -> float:
-    """The rate that a panel of length 1 / rate resolves, from the norm of the recurrent weights."""
-    if isinstance(state, DenseNetwork):
-        weights = float(np.linalg.norm(state.W, 2))
-    else:
-        net = state.overlaps()
-        weights = math.sqrt(np.linalg.norm(net["uu"], 2) * np.linalg.norm(net["vv"], 2))
-    return (1 + 2 * weights) / rnn.tau
+def _most_pieces(state: State) -> float:
+    return MOST_PANELS if state.simulated else MOST_PIECES
+
+
+def _poles(state: State, rnn: RNN) -> Any:
+    """The poles of the response that recurrence makes."""
+    return (state.eigenvalues() - 1) / rnn.tau
 
 
 def _stack(rows: list[list[Any]]) -> Any:

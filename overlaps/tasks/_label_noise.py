@@ -70,7 +70,7 @@ class NoisyLoss(eqx.Module):
     """The loss of targets with fresh noise of a standard deviation, and the same without noise."""
 
     clean: SampledLoss | TrialLoss | FreshLoss
-    std: Float[AnyArray, ""]
+    std: Float[AnyArray, "*batch"]
 
     def __call__(self, state: State, key: Any) -> tuple[Float[AnyArray, ""], Float[AnyArray, ""]]:
         clean = self.clean

@@ -1,11 +1,12 @@
 """What `learn` asks of a task."""
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
+import numpy as np
 
 from overlaps._support import argument_error
 from overlaps.connectivity import State
@@ -29,28 +30,26 @@ class Task(eqx.Module):
 
     @abc.abstractmethod
     def objective(self, state: State, rnn: RNN) -> Callable[..., Any]:
-        """The loss as a function of states shaped like `state`, with everything else prepared.
+        """The loss as a function of a single state shaped like `state`, with everything else prepared.
 
-        Of a random task, a function of state and key that returns the loss with the samples and the one to report.
+        For a random task it is a function of state and key, which returns the loss with the samples and the loss to report.
+        `state` may be a batch: it is checked as a whole, and the one objective suits all networks. The objective of a batch of
+        tasks has the leading axis of the batch on all of its arrays.
         """
 
-    def objectives(self, states: Sequence[State], rnn: RNN) -> list[Callable[..., Any]]:
-        """The objectives of a batch of networks, each with its own task where this is a batch: alike in all but numbers."""
-        return [task.objective(state, rnn) for task, state in zip(self.lanes(len(states)), states, strict=True)]
-
-    def lanes(self, number: int) -> list[Any]:
-        """The task of each of `number` networks: one by one those of a batch, or the same for all."""
-        return lanes(self, number) if self.batch else [self] * number
+    def admits(self, state: State, rnn: RNN) -> np.ndarray:
+        """Whether `objective` can be computed for each network of a batch, (batch,)."""
+        return np.ones(state.batch, bool)
 
 
-def lanes(tree: Any, number: int) -> list[Any]:
-    """What a leading axis of all arrays holds, one by one."""
-    return [jax.tree.map(lambda leaf, lane=lane: leaf[lane, ...], tree) for lane in range(number)]
+def first_of(tree: Any) -> Any:
+    """The first one of a batch."""
+    return jax.tree.map(lambda leaf: leaf[0, ...], tree)
 
 
 def refuse_batch(state: State, task: Task) -> None:
     """Raise ValueError for a batch of states or tasks, which `learn` takes and a single evaluation of the loss does not."""
-    batches = {"state": jax.tree.leaves(state)[0].shape[:-2], "task": task.batch}
+    batches = {"state": state.batch, "task": task.batch}
     for name, shape in batches.items():
         if shape:
             raise argument_error(

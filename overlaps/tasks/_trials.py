@@ -83,12 +83,13 @@ class Trials(Task):
     @in_float64
     def loss(self, state: Any, rnn: Any) -> Float[AnyArray, ""]:
         """The loss of `state` on these trials; differentiable. Raises ValueError when sizes or steps do not match."""
+        if isinstance(state, State):
+            refuse_batch(state, self)
         return evaluate(self.objective(state, rnn), state)
 
     def objective(self, state: Any, rnn: Any) -> "TrialLoss":
         if not isinstance(rnn, RNN):
             raise argument_error("rnn", "be an RNN", f"{type(rnn).__name__} came")
-        refuse_batch(state, self)
         require_sizes(state, self.inputs.shape[-1], self.targets.shape[-1])
         rnn.step(self.dt)
         rnn.projection(state)  # raises for a phi of unknown gain
@@ -103,9 +104,9 @@ class Trials(Task):
 class TrialLoss(eqx.Module):
     """The loss of a state on trials, by simulation of its latents."""
 
-    inputs: Float[AnyArray, "trials time I"]
-    targets: Float[AnyArray, "trials time O"]
-    mask: Float[AnyArray, "trials time O"]
+    inputs: Float[AnyArray, "*batch trials time I"]
+    targets: Float[AnyArray, "*batch trials time O"]
+    mask: Float[AnyArray, "*batch trials time O"]
     rnn: RNN
     dt: float = eqx.field(static=True)
     loss: LossFunction = eqx.field(static=True)

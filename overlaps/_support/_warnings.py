@@ -1,0 +1,19 @@
+"""Warnings that point to the line of the user."""
+
+import sys
+import warnings
+from pathlib import Path
+
+import equinox
+import jaxtyping
+
+BETWEEN = tuple(str(Path(file).parent) for file in (Path(__file__).parent, equinox.__file__, jaxtyping.__file__))
+"""Folders of code that stands between a user's line and a warning: this library, and what wraps its functions."""
+
+
+def warn(message: str) -> None:
+    """Give a RuntimeWarning at the line outside of the library that led to it."""
+    frame, level = sys._getframe(1), 2
+    while frame is not None and frame.f_code.co_filename.startswith((*BETWEEN, "<@beartype")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, RuntimeWarning, stacklevel=level)

@@ -1,0 +1,48 @@
+"""What recurrence and readout see of phi(h): from overlaps within the Gaussian closure, or from the rows of all units."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from overlaps._support import AnyArray
+
+Latents = Float[AnyArray, "points kappa"]
+Projection = Callable[[Latents], Float[AnyArray, "points read"]]
+
+
+@runtime_checkable
+class Transfer(Protocol):
+    """A transfer function phi and its gain."""
+
+    @property
+    def function(self) -> Callable[[Any], Any]: ...
+
+    @property
+    def gain(self) -> Callable[[Any], Any] | None: ...
+
+
+def gaussian_closure(gram: Float[AnyArray, "D D"], split: int, transfer: Transfer) -> Projection:
+    """g(Delta) [vm vu; zm zu] kappa with Delta = kappa^T [mm mu; um uu] kappa ([GB26]); `split` is I + R."""
+    variances, responses = gram[:split, :split], gram[split:, :split]
+
+    def project(latents: Latents) -> Float[AnyArray, "points read"]:
+        variance = jnp.sum(latents * _apply(variances, latents), axis=1)
+        return transfer.gain(variance)[:, None] * _apply(responses, latents)  # pyright: ignore[reportOptionalCall]
+
+    return project
+
+
+def through_units(drivers: Float[AnyArray, "N kappa"], readers: Float[AnyArray, "N read"], transfer: Transfer) -> Projection:
+    """readers^T phi(drivers kappa), a sum over all units."""
+
+    def project(latents: Latents) -> Float[AnyArray, "points read"]:
+        return transfer.function(latents @ drivers.T) @ readers
+
+    return project
+
+
+def _apply(matrix: Float[AnyArray, "rows columns"], vectors: Float[AnyArray, "points columns"]) -> AnyArray:
+    """M x for many x, summed entry by entry: for matrices this small several times faster than a matrix product."""
+    return jnp.sum(matrix[None, :, :] * vectors[:, None, :], axis=2)
