@@ -26,9 +26,12 @@ from overlaps.learning import (
     initial_state as initial_state,
     learn as learn,
     metric as metric,
-    rerun as rerun,
 )
-from overlaps.studies import learn_mean_field as learn_mean_field, validate as validate
+from overlaps.studies import (
+    learn_mean_field as learn_mean_field,
+    rerun as rerun,
+    validate as validate,
+)
 
 __version__ = _version("overlaps")
 

@@ -13,6 +13,7 @@ import xarray as xr
 import overlaps as ov
 
 RATE, DT, HORIZON = 0.2, 0.05, 20.0
+INTERRUPTED = 130  # the exit code by convention after Ctrl-C: 128 + SIGINT
 CORRELATED = 0.7 * np.eye(4) + 0.3  # vectors of unit variance and correlations of 0.3
 PRESETS: dict[str, Callable[[], dict[str, Any]]] = {
     "flip-flop": lambda: {
@@ -43,7 +44,14 @@ def _run(parser: argparse.ArgumentParser, arguments: list[str], job: Callable[..
     try:
         job(**vars(options))
     except (ValueError, OSError, ov.DivergenceError) as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
+        parser.exit(2, f"{parser.prog}: {_with_notes(str(error), error)}\n")
+    except KeyboardInterrupt as stop:
+        parser.exit(INTERRUPTED, f"{parser.prog}: {_with_notes('Interrupted.', stop)}\n")
+
+
+def _with_notes(text: str, stop: BaseException) -> str:
+    """A text and what a job noted about its end, in one line."""
+    return " ".join([text, *getattr(stop, "__notes__", [])])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m overlaps",
         description="Teach a linear low-rank network to be a leaky integrator (exponential filter of rate 0.2), once in closed "
         "form from its overlaps and once with all its neurons, and compare the two. Writes a netCDF file with both learning "
-        "curves and a figure.",
+        "curves and a figure. Ctrl-C ends it early and saves what has been learned so far, as theory.nc and network.nc.",
         epilog="Another job: python -m overlaps validate --help",
     )
     parser.add_argument("--rank", type=int, default=1, help="rank of the recurrent weights (default: 1)")
@@ -84,7 +92,11 @@ def check(preset: str, sizes: list[int], seeds: int, seed: int, exact: bool, out
     """Validate a preset; print the verdict, save and plot."""
     output.mkdir(parents=True, exist_ok=True)
     print(f"Validating {preset}: {seeds} networks each of {', '.join(map(str, sizes))} neurons.")
-    dataset = ov.validate(**PRESETS[preset](), sizes=sizes, seeds=seeds, key=seed, exact=exact, progress=True)
+    try:
+        dataset = ov.validate(**PRESETS[preset](), sizes=sizes, seeds=seeds, key=seed, exact=exact, progress=True)
+    except (KeyboardInterrupt, ov.DivergenceError) as stop:
+        stop.add_note("Nothing is saved: a validation has no result before all of its networks are trained.")
+        raise
     print(dataset.attrs["verdict"])
     data, picture = output / "validation.nc", output / "validation.png"
     dataset.to_netcdf(data)
@@ -93,7 +105,10 @@ def check(preset: str, sizes: list[int], seeds: int, seed: int, exact: bool, out
 
 
 def demonstrate(rank: int, neurons: int, seed: int, steps: int, learning_rate: float, output: Path) -> None:
-    """Learn the exponential filter in overlap space and with all neurons; print, save and plot both."""
+    """Learn the exponential filter in overlap space and with all neurons; print, save and plot both.
+
+    Where an interrupt or a divergence ends it, save what has been learned, as `theory.nc` and `network.nc`.
+    """
     output.mkdir(parents=True, exist_ok=True)
     network = ov.Overlaps.random(seed, rank=rank, n=neurons).sample(neurons, seed + 1)
     run = functools.partial(
@@ -104,16 +119,33 @@ def demonstrate(rank: int, neurons: int, seed: int, steps: int, learning_rate: f
         progress=True,
     )
     print(f"Learning an exponential filter of rate {RATE} at rank {rank}, {steps} steps of {learning_rate}.")
-    theory = run(network.overlaps())
-    simulation = run(network)
-    difference = float(np.abs(simulation["sigma"] - theory["sigma"]).max())
-    print(_table(theory, simulation, rank))
-    print(f"Largest difference between theory and the network of {neurons} neurons in any overlap: {difference:.1e}")
+    runs: dict[str, xr.Dataset] = {}
+    try:
+        theory = runs["theory"] = run(network.overlaps())
+        simulation = runs["network"] = run(network)
+        difference = float(np.abs(simulation["sigma"] - theory["sigma"]).max())
+        print(_table(theory, simulation, rank))
+        print(f"Largest difference between theory and the network of {neurons} neurons in any overlap: {difference:.1e}")
+        data, picture = output / "overlaps.nc", output / "overlaps.png"
+        simulation.assign(sigma_theory=theory["sigma"], loss_theory=theory["loss"]).to_netcdf(data)
+        ov.plots.plot_comparison(theory, simulation).savefig(picture, dpi=150)
+        print(f"Written: {data}, {picture}")
+    except (KeyboardInterrupt, ov.DivergenceError) as stop:
+        unfinished = getattr(stop, "dataset", None)  # what `learn` has recorded, if it was running
+        if unfinished is not None:
+            runs["network" if runs else "theory"] = unfinished
+        stop.add_note(_saved(runs, steps, output))
+        raise
 
-    data, picture = output / "overlaps.nc", output / "overlaps.png"
-    simulation.assign(sigma_theory=theory["sigma"], loss_theory=theory["loss"]).to_netcdf(data)
-    ov.plots.plot_comparison(theory, simulation).savefig(picture, dpi=150)
-    print(f"Written: {data}, {picture}")
+
+def _saved(runs: dict[str, xr.Dataset], steps: int, output: Path) -> str:
+    """Save runs that did not all come to their end; returns a sentence that says where they are and how far they came."""
+    written = []
+    for name, dataset in runs.items():
+        path = output / f"{name}.nc"
+        dataset.to_netcdf(path)
+        written.append(f"{path} (step {dataset['step'].values[-1]} of {steps})")
+    return f"Saved: {', '.join(written)}." if written else "Nothing is saved: no steps were recorded yet."
 
 
 def _table(theory: xr.Dataset, simulation: xr.Dataset, rank: int) -> str:

@@ -1,4 +1,4 @@
-"""Networks whose whole W learns: their loss, learning, reduction, spectra and files."""
+"""Networks whose whole W learns: their loss, learning, activity and files."""
 
 import functools
 
@@ -12,13 +12,12 @@ import scipy.linalg
 import xarray as xr
 
 import overlaps as ov
-from overlaps.connectivity._spectrum import follow
 from overlaps.dynamics._gramians import infinite_integral
-from overlaps.learning import _learn as learning
 from tests.systems import dense
 
 RNN, INTEGRATOR = ov.RNN(), ov.tasks.exponential_filter(0.2, horizon=None)
 SHORT, EULER = ov.tasks.exponential_filter(0.2, horizon=4.0), ov.RNN(dt=0.1)
+TARGET = ov.tasks.linear_filter([[-0.4, -1.0], [1.0, -0.5]], [[1.0, 0.2], [0.0, 1.0]], [[1.0, 0.0], [0.3, -1.0]], horizon=4.0)
 
 
 def two_channels(n, key=0, rank=0, bulk=0.37):
@@ -26,11 +25,6 @@ def two_channels(n, key=0, rank=0, bulk=0.37):
     generator = np.random.default_rng(key)
     left, right = generator.standard_normal((2, n, rank))
     return ov.DenseNetwork(bulk * np.eye(n) + 0.6 * left @ right.T / n, *generator.standard_normal((2, n, 2)))
-
-
-@pytest.fixture(scope="module")
-def target():
-    return ov.tasks.linear_filter([[-0.4, -1.0], [1.0, -0.5]], [[1.0, 0.2], [0.0, 1.0]], [[1.0, 0.0], [0.3, -1.0]], horizon=4.0)
 
 
 def test_loss_and_gradient_against_bartels_and_stewart():
@@ -56,137 +50,19 @@ def test_lyapunov_equations_of_many_states_and_their_derivatives():
 
 
 @pytest.mark.parametrize(("momentum", "decay"), [(0.0, 0.0), (0.8, 0.1)])
-def test_descent_against_plain_numpy(target, momentum, decay):
+def test_descent_against_plain_numpy(momentum, decay):
     net = two_channels(31, rank=2)
-    samples = np.stack([target.C @ scipy.linalg.expm(target.A * t) @ target.B for t in 0.1 * np.arange(40)])
-    rule = ov.GradientDescent(0.05, 30, functools.partial(_momentum_and_decay, momentum=momentum, decay=decay))
-    end = ov.final_state(ov.learn(net, target, EULER, rule, saves=3))
+    samples = np.stack([TARGET.C @ scipy.linalg.expm(TARGET.A * t) @ TARGET.B for t in 0.1 * np.arange(40)])
+    rule = ov.GradientDescent(0.05, 30, functools.partial(momentum_and_decay, momentum=momentum, decay=decay))
+    end = ov.final_state(ov.learn(net, TARGET, EULER, rule, saves=3))
     for got, expected in zip(
         (end.W, end.m, end.z), dense.descend((net.W, net.m, net.z), samples, 0.1, 0.05, 30, momentum, decay), strict=True
     ):
         assert np.allclose(got, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
 
 
-def test_the_reduction_is_exact_for_descent_with_momentum_and_decay(target):
-    net = two_channels(200, rank=2)
-    small = net.reduced()
-    assert small.n == 2 + 2 + 2 * 2
-    rule = ov.GradientDescent(0.05, 40, functools.partial(_momentum_and_decay, momentum=0.9, decay=0.02))
-    full, few = (ov.learn(state, target, EULER, rule, saves=5) for state in (net, small))
-    for name in ("loss", "gradient_norm", "outlier_real", "outlier_imag"):
-        assert np.allclose(full[name], few[name], rtol=0, atol=1e-12)
-    # What is left of W outside of the subspace is 0.37, which decays on its own.
-    end, lifted = ov.final_state(full), net.lifted(ov.final_state(few))
-    outside = np.eye(200) - small.basis @ small.basis.T
-    alone = 0.37 * ((1 - _decay_of_one_entry(40)) * outside)
-    assert np.allclose(end.W + alone, lifted.W, rtol=0, atol=1e-12)
-    assert np.allclose(end.m, lifted.m, rtol=0, atol=1e-12)
-    assert np.allclose(end.z, lifted.z, rtol=0, atol=1e-12)
-
-
-def _momentum_and_decay(learning_rate, momentum, decay):
+def momentum_and_decay(learning_rate, momentum, decay):
     return optax.chain(optax.add_decayed_weights(decay), optax.sgd(learning_rate, momentum=momentum))
-
-
-def _decay_of_one_entry(steps):
-    value, speed = 1.0, 0.0
-    for _ in range(steps):
-        speed = 0.9 * speed + 0.02 * value
-        value -= 0.05 * speed
-    return value
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("rates", [{"m": 0, "z": 0}, {"W": 0.5, "z": 2.0}])
-def test_the_reduction_is_exact_for_the_flow(rates):
-    net = ov.DenseNetwork.random(1, 40)
-    rule = ov.GradientFlow(1.0, rtol=1e-11, atol=1e-13, rates=rates)
-    full, few = (ov.learn(state, INTEGRATOR, RNN, rule, saves=5) for state in (net, net.reduced()))
-    assert ov.final_state(few).n == 2
-    for name in ("loss", "outlier_real", "weight_change"):
-        assert np.allclose(full[name], few[name], rtol=0, atol=1e-8)
-
-
-def test_sizes_of_reductions():
-    assert ov.DenseNetwork(np.zeros((9, 9)), np.ones(9), np.ones(9)).reduced().n == 1  # parallel vectors
-    assert two_channels(40, rank=0).reduced().n == 4
-    assert ov.DenseNetwork.random(0, 50, 0.3).krylov(2).n == 2 * 7
-    assert ov.DenseNetwork.random(0, 8, 0.3).krylov(9).n == 8
-    silent = ov.DenseNetwork.random(0, 20, 0.3, silent=True)
-    assert abs(INTEGRATOR.loss(silent, RNN) - 2.5) < 1e-12  # that of no output at all
-    with pytest.raises(ValueError, match=r"span all neurons.*krylov\(order\)"):
-        ov.DenseNetwork.random(0, 12, 0.3).reduced()
-
-
-@pytest.mark.slow
-def test_the_error_of_krylov_spaces_has_the_exponent_of_the_theory():
-    errors = np.array([[_krylov_error(sigma, order) for order in (1, 2)] for sigma in (0.05, 0.1)])
-    # sigma^(2 order + 2); the next order corrects it by some sigma^2
-    assert np.allclose(np.log2(errors[1] / errors[0]), [4.0, 6.0], rtol=0, atol=0.3)
-
-
-def _krylov_error(sigma, order):
-    net, rule = ov.DenseNetwork.random(3, 60, sigma, silent=True), ov.GradientDescent(0.02, 25)
-    full, few = (ov.learn(state, INTEGRATOR, RNN, rule, saves=2)["loss"].values[-1] for state in (net, net.krylov(order)))
-    return abs(full - few)
-
-
-@pytest.mark.slow
-def test_rules_for_single_neurons_do_not_reduce_and_say_so():
-    net, adam = ov.DenseNetwork.random(0, 40), ov.GradientDescent(0.01, 20, optax.adam)
-    with pytest.raises(ValueError, match=r"`optimizer` must commute with rotations.*adam looks at single neurons"):
-        ov.learn(net.reduced(), SHORT, EULER, adam)
-    small = ov.DenseNetwork(net.reduced().W, net.reduced().m, net.reduced().z)
-    losses = [ov.learn(state, SHORT, EULER, adam, saves=2)["loss"].values[-1] for state in (net, small)]
-    assert abs(losses[0] - losses[1]) > 0.05 * losses[0]
-
-    def normalised(learning_rate):
-        """Columns to unit length: it commutes with rotations of rows, as overlaps need, but not of rows and columns."""
-        return optax.stateless(
-            lambda gradient, _: -learning_rate * gradient / (1e-9 + jnp.linalg.norm(gradient, axis=0, keepdims=True))
-        )
-
-    ov.learn(ov.Overlaps.random(0), SHORT, EULER, ov.GradientDescent(0.01, 2, normalised), saves=2)
-    with pytest.raises(ValueError, match="`optimizer` must commute"):
-        ov.learn(net.reduced(), SHORT, EULER, ov.GradientDescent(0.01, 2, normalised))
-
-
-def test_rules_that_see_the_size_of_all_weights_do_not_reduce():
-    net = ov.DenseNetwork(0.5 * np.eye(20), *np.random.default_rng(0).standard_normal((2, 20)))
-    decay, clip = optax.add_decayed_weights(0.3), optax.clip_by_global_norm(0.1)
-    for first, second, exact in ((decay, clip, False), (clip, decay, True)):
-        rule = ov.GradientDescent(0.02, 20, functools.partial(_chained, first=first, second=second))
-        full = ov.learn(net, SHORT, EULER, rule, saves=2)["loss"].values[-1]
-        if exact:
-            assert ov.learn(net.reduced(), SHORT, EULER, rule, saves=2)["loss"].values[-1] == pytest.approx(full, abs=1e-12)
-        else:  # the decay of what does not learn counts in the norm that is clipped
-            with pytest.raises(ValueError, match=r"`optimizer` must commute.*depends on the number of neurons"):
-                ov.learn(net.reduced(), SHORT, EULER, rule)
-
-
-def _chained(learning_rate, first, second):
-    return optax.chain(first, second, optax.sgd(learning_rate))
-
-
-def test_the_outlier_is_the_same_in_network_and_reduction():
-    n, rule = 20, ov.GradientDescent(0.02, 600, rates={"m": 0, "z": 0})
-    plane = np.linalg.qr(np.random.default_rng(0).standard_normal((n, 2)))[0]
-    net = ov.DenseNetwork(0.5 * plane @ plane.T, *np.sqrt(n) * plane.T[:, :, None])
-    full, few = (ov.learn(state, INTEGRATOR, RNN, rule, saves=5)["outlier_real"] for state in (net, net.reduced()))
-    assert np.allclose(full, few, rtol=0, atol=1e-10)
-    assert full.values[0] == pytest.approx(0.5)
-    assert full.values[-1] > 0.75  # and not the faster pole, which is farther out
-
-
-def test_the_outlier_is_not_a_mode_that_cancels_another():
-    chain = np.diag(np.full(15, 0.5), -1)  # one Jordan block: eigenvectors are nearly parallel once it learns
-    net = ov.DenseNetwork(chain, *np.random.default_rng(1).standard_normal((2, 16)))
-    dataset = ov.learn(net, INTEGRATOR, RNN, ov.GradientDescent(0.01, 150), saves=3)
-    assert dataset["loss"].values[-1] < 1e-2
-    assert dataset["outlier_real"].values[-1] == pytest.approx(0.8, abs=0.02)
-    growing = ov.DenseNetwork(np.diag([1.01, 0.8]), [1e-3, 1.4], [1e-3, 1.4])
-    finite = ov.learn(growing, ov.tasks.exponential_filter(0.2, horizon=4.0), EULER, ov.GradientDescent(1e-3, 2), saves=2)
-    assert finite["outlier_real"].values[-1] == pytest.approx(0.8, abs=0.01)
 
 
 def test_single_precision_on_request():
@@ -243,10 +119,10 @@ def test_trials_train_dense_networks_of_every_phi_but_no_reductions():
 
 
 @pytest.mark.parametrize("rates", [{}, {"W": 0.5, "m": 2.0, "z1": 0.7, "z2": 1.5}])
-def test_the_flow_conserves_a_matrix(target, rates):
+def test_the_flow_conserves_a_matrix(rates):
     net = two_channels(14, rank=3, bulk=0.0)
     rule = ov.GradientFlow(1.0, rtol=1e-11, atol=1e-13, rates=rates)
-    end = ov.final_state(ov.learn(net, target, EULER, rule, saves=2))
+    end = ov.final_state(ov.learn(net, TARGET, EULER, rule, saves=2))
     charges = [ov.conserved(state, EULER, rates)["K"] for state in (net, end)]
     assert np.allclose(*charges, rtol=0, atol=1e-9)
     assert np.abs(end.W - net.W).max() > 1e-2
@@ -254,46 +130,6 @@ def test_the_flow_conserves_a_matrix(target, rates):
     assert np.abs(wrong[0] - wrong[1]).max() > 1e-3
     assert ov.conserved(net, ov.RNN("tanh")) == {}
     assert ov.conserved(net, EULER, {"m": 0}) == {}
-
-
-def test_lines_of_eigenvalues_go_on_where_they_cross():
-    t = np.linspace(-1, 1, 40)
-    lines = np.stack([0.5 * t, -0.5 * t + 0.3j, -0.5 * t - 0.3j, 0.8 + 0 * t], axis=1)
-    generator = np.random.default_rng(0)
-    shuffled = np.stack([generator.permutation(row) for row in lines])
-    values = {name: np.zeros((40, 4, 1)) for name in ("alignment_left", "alignment_right")}
-    values["alignment_left"] = shuffled.real[..., None]
-    values["coupling"] = 1.0 * (np.abs(shuffled - lines[:, [3]]) < 1e-9)  # of the line at 0.8
-    found = follow(values | {"eigenvalue_real": shuffled.real, "eigenvalue_imag": shuffled.imag})
-    together = found["eigenvalue_real"] + 1j * found["eigenvalue_imag"]
-    assert {tuple(line) for line in together.T} == {tuple(line) for line in lines.T}
-    assert np.array_equal(found["alignment_left"][..., 0], together.real)
-    assert np.array_equal(found["outlier_real"], lines[:, 3].real)
-
-
-def test_spectra_of_a_run_are_those_of_its_states():
-    net = ov.DenseNetwork.random(0, 25, 0.4)
-    dataset = ov.learn(net, INTEGRATOR, RNN, ov.GradientDescent(0.02, 60), saves=7)
-    end = ov.final_state(dataset)
-    for place, state in ((0, net), (-1, end)):
-        found = (dataset["eigenvalue_real"] + 1j * dataset["eigenvalue_imag"]).values[place]
-        assert np.allclose(np.sort_complex(found), np.sort_complex(np.linalg.eigvals(state.W)), rtol=0, atol=1e-10)
-    values, left, right = scipy.linalg.eig(end.W, left=True)
-    energies = np.abs((end.z.T @ right)[0] * (end.m.T @ left.conj())[0] / 25) ** 2 / (2 - 2 * values.real)
-    which = np.argmax(energies)
-    assert np.allclose(dataset["coupling"].values[-1, 0], energies.max(), rtol=1e-8)
-    assert dataset["outlier_real"].values[-1] == pytest.approx(values[which].real, abs=1e-12)
-    for side, vectors in (("left", left), ("right", right)):
-        for label, vector in (("m", end.m[:, 0]), ("z", end.z[:, 0])):
-            plane = np.linalg.qr(
-                np.stack([vectors[:, which].real, vectors[:, which].imag], 1)[:, : 1 + (values[which].imag != 0)]
-            )[0]
-            cosine = np.linalg.norm(plane.T @ vector) / np.linalg.norm(vector)
-            found = dataset[f"alignment_{side}"].isel(time=-1, eigenvalue=0).sel(vector=label)
-            assert found.item() == pytest.approx(cosine, abs=1e-10)
-    assert dataset["weight_change"].values[-1] == pytest.approx(np.linalg.norm(end.W - net.W), rel=1e-12)
-    with pytest.raises(ValueError, match=r"`state` must be a network.*final_state\(dataset\)"):
-        ov.conserved(dataset)
 
 
 def test_batches_files_and_repeats(tmp_path):
@@ -316,22 +152,6 @@ def test_batches_files_and_repeats(tmp_path):
         assert isinstance(ov.final_state(loaded), ov.DenseNetwork)
 
 
-def test_a_reduction_survives_a_file_and_goes_on(tmp_path):
-    net = ov.DenseNetwork.random(0, 30)
-    phases = [ov.Phase(name, SHORT, ov.GradientDescent(0.02, 10)) for name in "AB"]
-    ov.learn(net.reduced(), phases, EULER, saves=3).to_netcdf(tmp_path / "reduced.nc")
-    with xr.open_dataset(tmp_path / "reduced.nc") as loaded:
-        end = ov.final_state(loaded)
-        assert list(np.unique(loaded["phase"])) == ["A", "B"]
-    assert isinstance(end, ov.ReducedNetwork)
-    dataset = ov.learn(net, phases, EULER, saves=3)
-    full = ov.final_state(dataset)
-    assert np.allclose(net.lifted(end).W, full.W, rtol=0, atol=1e-12)
-    assert dataset["weight_change"].values[-1] == pytest.approx(np.linalg.norm(full.W - net.W), rel=1e-12)
-    batch = ov.learn(net.reduced(), SHORT, EULER, ov.GradientDescent([0.02, 0.03], 4), saves=2)
-    assert ov.final_state(batch).basis.shape == (2, 30, 2)
-
-
 @pytest.mark.slow
 def test_where_learning_leaves_the_stable_networks_it_stops_and_says_where():
     net = ov.DenseNetwork([[0.9]], [3.0], [3.0])
@@ -343,18 +163,6 @@ def test_where_learning_leaves_the_stable_networks_it_stops_and_says_where():
         ov.DenseNetwork([[0.0]], [1.0], [1.0]), ov.tasks.exponential_filter(0.01, horizon=None), RNN, stiff, saves=3
     )
     assert slow["outlier_real"].values[-1] == pytest.approx(0.99, abs=1e-4)
-
-
-def test_what_is_interrupted_has_its_last_eigenvalues(monkeypatch):
-    def stop(record, rule):
-        if record.position > 20:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(learning, "_report", stop)
-    with pytest.raises(KeyboardInterrupt) as caught:
-        ov.learn(ov.DenseNetwork.random(0, 6, 0.3), SHORT, EULER, ov.GradientDescent(0.02, 60), saves=58)
-    assert np.all(np.isfinite(caught.value.dataset["eigenvalue_real"]))
-    assert caught.value.dataset["step"].values[-1] > 20
 
 
 VECTOR, DESCENT = np.ones(4), ov.GradientDescent(0.01, 2)

@@ -2,6 +2,7 @@
 
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
@@ -120,6 +121,27 @@ def test_figures_of_neurons():
         assert sum(patch.get_height() * patch.get_width() for patch in ax.patches) == pytest.approx(1.0)
     with pytest.raises(ValueError, match="`dataset` must come from `learn` on one network or mean field"):
         ov.plots.plot_quantiles(ov.learn(net, short_task(), ov.RNN("erf", dt=0.2), ov.GradientDescent(0.1, 3), saves=2))
+
+
+@pytest.mark.parametrize("plot", [ov.plots.plot_quantiles, ov.plots.plot_histograms])
+def test_figures_of_neurons_make_their_own_axes_or_take_one_for_each_vector(plot):
+    rule = ov.GradientDescent(0.1, 2)
+    for rank, number in ((1, 4), (2, 6)):
+        network = ov.Overlaps.random(0, rank=rank).sample(20, 0)
+        dataset = ov.learn(network, short_task(), ov.RNN(dt=0.2), rule, saves=2)
+        own = plot(dataset)
+        assert [ax.get_title() for ax in own] == network.overlaps().labels
+        assert own[0].figure.axes == list(own)  # and no empty ones
+        assert own[0].figure.get_figwidth() < 13
+        given = plt.subplots(2, number // 2)[1]
+        assert list(plot(dataset, given)) == list(given.ravel())
+        assert list(plot(dataset, list(given.ravel()))) == list(given.ravel())
+        for ours, theirs in zip(own, given.ravel(), strict=True):
+            assert [len(ax.lines) + len(ax.patches) > 0 for ax in (ours, theirs)] == [True, True]
+        for wrong, came in ((given[0, 0], 1), (given[0], number // 2)):
+            with pytest.raises(ValueError, match=rf"`axes` must hold {number} Axes, one for each vector, but {came} came"):
+                plot(dataset, wrong)
+    plt.close("all")
 
 
 def test_what_does_not_fit_is_named():

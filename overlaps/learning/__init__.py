@@ -11,7 +11,10 @@ from overlaps.learning._datasets import (
     initial_state as initial_state,
     layout_of as layout_of,
 )
-from overlaps.learning._describe import describe as describe
+from overlaps.learning._describe import (
+    describe as describe,
+    restore as restore,
+)
 from overlaps.learning._learn import (
     DivergenceError as DivergenceError,
     learn as learn,

@@ -1,5 +1,6 @@
 """Figures of what `validate` returns, and of how Gaussian neurons are."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from overlaps._support import argument_error
 from overlaps.plots._common import label_of
 
 SMALLEST_BIAS = 1e-6  # that is drawn
+LONGEST_ROW = 4  # axes in a row of a figure of vectors
 
 
 def plot_validation(dataset: xr.Dataset) -> Any:
@@ -53,11 +55,13 @@ def plot_validation(dataset: xr.Dataset) -> Any:
 
 
 def plot_quantiles(dataset: xr.Dataset, axes: Any = None, name: str = "final_vectors") -> Any:
-    """Quantiles of the entries of each vector against normal ones (Q-Q), from `learn` on neurons; returns the Axes.
+    """Quantiles of the entries of each vector against normal ones (Q-Q), from `learn` on neurons.
 
-    On the diagonal a vector is Gaussian. `name`: "final_vectors" or "initial_vectors".
+    On the diagonal a vector is Gaussian. `axes`: an array or a list of Axes, one for each vector; None makes a figure that has
+    them. `name`: "final_vectors" or "initial_vectors". Returns the Axes as an array, one for each vector. Raises ValueError for
+    another number of Axes, and for a Dataset without the vectors of a single network or mean field.
     """
-    axes = _row(dataset, axes)
+    axes = _panels(dataset, axes)
     for ax, label in zip(axes, dataset["vector"].values, strict=True):
         values, weights = _sorted(dataset, name, label)
         expected = scipy.special.ndtri(np.cumsum(weights) - weights / 2)
@@ -69,11 +73,11 @@ def plot_quantiles(dataset: xr.Dataset, axes: Any = None, name: str = "final_vec
 
 
 def plot_histograms(dataset: xr.Dataset, axes: Any = None, name: str = "final_vectors", bins: int = 40) -> Any:
-    """Histograms of the entries of each vector beside the normal density, from `learn` on neurons; returns the Axes.
+    """Histograms of the entries of each vector beside the normal density, from `learn` on neurons.
 
-    `name`: "final_vectors" or "initial_vectors".
+    `axes` and `name`: as in `plot_quantiles`; `bins`: number of bars. Returns and raises what `plot_quantiles` does.
     """
-    axes = _row(dataset, axes)
+    axes = _panels(dataset, axes)
     for ax, label in zip(axes, dataset["vector"].values, strict=True):
         values, weights = _sorted(dataset, name, label)
         ax.hist(values, bins=bins, weights=weights, density=True, color="0.75")
@@ -90,13 +94,25 @@ def _typical(deviation: xr.DataArray) -> xr.DataArray:
     return xr.apply_ufunc(np.exp, xr.apply_ufunc(np.log, deviation).mean("seed"))
 
 
-def _row(dataset: xr.Dataset, axes: Any) -> Any:
+def _panels(dataset: xr.Dataset, axes: Any) -> Any:
+    """One Axes per vector: those that came, or those of a new figure, in rows of equal length."""
     import matplotlib.pyplot as plt
 
     if "vector" not in dataset.dims or "batch" in dataset.dims:
         raise argument_error("dataset", "come from `learn` on one network or mean field", f"its dims are {tuple(dataset.dims)}")
-    count = dataset.sizes["vector"]
-    return plt.subplots(1, count, figsize=(3.2 * count, 3.2), layout="constrained")[1] if axes is None else axes
+    number = dataset.sizes["vector"]
+    if axes is None:
+        rows = math.ceil(number / LONGEST_ROW)
+        columns = math.ceil(number / rows)
+        axes = plt.subplots(rows, columns, figsize=(3.2 * columns, 3.2 * rows), layout="constrained")[1].ravel()
+        for ax in axes[number:]:
+            ax.remove()
+        return axes[:number]
+    axes = np.ravel(axes)
+    if len(axes) != number:
+        mend = "Leave `axes` out to have them made."
+        raise argument_error("axes", f"hold {number} Axes, one for each vector", f"{len(axes)} came", mend)
+    return axes
 
 
 def _sorted(dataset: xr.Dataset, name: str, label: str) -> tuple[np.ndarray, np.ndarray]:

@@ -24,6 +24,7 @@ from overlaps.studies._label_noise_drift import (
 )
 from overlaps.studies._memory import memory as memory
 from overlaps.studies._memory_table import memory_table as memory_table
+from overlaps.studies._rerun import rerun as rerun
 from overlaps.studies._slice import (
     admissible as admissible,
     sample_equivalent as sample_equivalent,

@@ -71,8 +71,8 @@ def memory(
     dataset: Any = xr.concat(wholes, xr.IndexVariable("protocol", list(branches)), combine_attrs="drop_conflicts")
     ends = {"first A": start, **{name: final_state(branch) for name, branch in branches.items()}}
     dataset = dataset.assign(_distances(dataset) | _functions(ends, first, rnn))
-    described = {"tasks": [first, second], "rnn": rnn, "rule": rule, "saves": saves, "key": key}
-    dataset.attrs = {"memory": json.dumps(describe(described | {"state": json.loads(begun.attrs["state"])}))}
+    arguments = {"state": state, "tasks": [first, second], "rnn": rnn, "rule": rule, "saves": saves, "key": key}
+    dataset.attrs = {"memory": json.dumps(describe(arguments))}
     return dataset
 
 

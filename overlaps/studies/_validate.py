@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from overlaps._support import argument_error, count, number, random_key, said, warn
 from overlaps.connectivity import Overlaps, refinements
 from overlaps.dynamics import RNN
-from overlaps.learning import DivergenceError, learn
+from overlaps.learning import VERSION, DivergenceError, describe, learn
 from overlaps.studies._verdict import verdict
 from overlaps.tasks import LabelNoise, Trials
 
@@ -50,8 +50,10 @@ def validate(
     `bias(time)`, `loss_bias`, `output_bias` of theory minus mean field, and `mean_field_change(time)`, what the last refinement
     changed; `exponent(reference, time)` of deviation ~ N^exponent with its 95 % interval `exponent_low`, `exponent_high`;
     `crossover(time)`, the size at which the fitted deviation from the mean field equals the bias, NaN where no fall is
-    resolved. The attribute `verdict` says in two sentences what the trained networks show. Networks that diverge are NaN.
-    Equations and figures: docs/large_n.md. Raises ValueError for arguments out of range, before anything is trained.
+    resolved. The attribute `verdict` says in two sentences what the trained networks show. Networks that diverge are NaN. The
+    other attributes hold all arguments as JSON, so that `rerun` can repeat the validation; `nodes` is the number of nodes that
+    were used, `nodes_asked` the argument. Equations and figures: docs/large_n.md. Raises ValueError for arguments out of range,
+    before anything is trained.
     """
     sizes, exact = _checked(net, task, rule, sizes, exact)
     seeds, key = count("seeds", seeds, least=2), random_key("key", key)
@@ -82,9 +84,9 @@ def validate(
             columns.append(xr.concat(parts, "seed"))
     dataset = _gathered(theory, mean_field, xr.concat(columns, "size").assign_coords(size=sizes, seed=np.arange(seeds)))
     dataset = dataset.assign(_scaling(dataset))
-    dataset.attrs = {name: theory.attrs[name] for name in ("task", "rnn", "rule", "saves", "version")}
-    settings = {"validated": net.gram.tolist(), "exact": exact, "key": np.asarray(jax.random.key_data(key)).tolist()}
-    dataset.attrs |= {name: json.dumps(value) for name, value in settings.items()}
+    arguments = {"task": task, "rnn": rnn, "rule": rule, "sizes": sizes, "seeds": seeds, "key": key, "exact": exact}
+    arguments |= {"validated": net, "nodes_asked": nodes, "saves": saves, "version": VERSION}
+    dataset.attrs = {name: json.dumps(describe(value)) for name, value in arguments.items()}
     dataset.attrs |= {name: mean_field.attrs[name] for name in ("nodes", "mean_field_error", "tolerance")}
     dataset.attrs["verdict"] = verdict(dataset)
     return dataset

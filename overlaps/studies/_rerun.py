@@ -1,0 +1,61 @@
+"""Results of studies as descriptions from which the study can be run again."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from overlaps import learning
+from overlaps._support import argument_error
+from overlaps.integration import compare_regimes
+from overlaps.learning import restore
+from overlaps.studies._degeneracy import degeneracy
+from overlaps.studies._memory import memory
+from overlaps.studies._memory_table import memory_table
+from overlaps.studies._validate import validate
+
+# These studies write their arguments into one attribute, which has the name of the study.
+STUDIES: dict[str, Callable[..., xr.Dataset]] = {
+    "degeneracy": degeneracy,
+    "memory": memory,
+    "memory_table": memory_table,
+    "compare_regimes": compare_regimes,
+}
+VALIDATE = ("task", "rnn", "rule", "sizes", "seeds", "key", "exact", "saves")  # arguments that are attributes of the same name
+
+
+def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
+    """Run again what a Dataset describes, and return the new Dataset; works after a netCDF round trip.
+
+    `dataset`: a result of `learn`, of `validate`, of `studies.degeneracy`, `memory` or `memory_table`, or of
+    `integration.compare_regimes`. The run has all the arguments of the first one, and gives the same numbers on the same
+    machine. `progress`: show a bar.
+
+    A batch of `learn` runs again with the networks that are in the Dataset: rerun(dataset.isel(batch=0)) repeats the first
+    network. A study always runs again as a whole.
+
+    Raises ValueError for a Dataset that comes from none of these functions, and for a Dataset whose arguments held something
+    that cannot be written down, such as a lambda.
+    """
+    attributes = dataset.attrs
+    if "validated" in attributes:
+        arguments = {name: json.loads(attributes[name]) for name in VALIDATE}
+        arguments |= {"net": json.loads(attributes["validated"]), "nodes": json.loads(attributes["nodes_asked"])}
+        return validate(**_restored(arguments), tolerance=attributes["tolerance"], progress=progress)
+    for name, study in STUDIES.items():
+        if name in attributes:
+            return study(**_restored(json.loads(attributes[name])), progress=progress)
+    if "endings" not in attributes:
+        known = ", ".join(f"`{name}`" for name in ("learn", "validate", *STUDIES))
+        raise argument_error("dataset", f"be a result of one of {known}", f"its attributes are {sorted(attributes)}")
+    return learning.rerun(dataset, progress)
+
+
+def _restored(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a study from their description."""
+    arguments = {name: restore(value) for name, value in arguments.items() if name != "version"}
+    if isinstance(arguments["key"], list):
+        arguments["key"] = np.asarray(arguments["key"], np.uint32)
+    return arguments
