@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -45,6 +46,18 @@ def test_pair_labels_of_the_contract():
     assert two[:10] == ["zm1", "zm2", "zu1", "zu2", "v1m1", "v1m2", "v2m1", "v2m2", "v1u1", "v1u2"]
     assert {"m1m2", "m2u1", "zv2", "u1u2", "u2u2", "zz"} <= set(two)
     assert len(set(two)) == 7 * 8 // 2
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 3, 2)])
+def test_overlaps_are_listed_in_the_order_of_their_labels(sizes):
+    inputs, rank, outputs = sizes
+    nets = [ov.Overlaps.random(seed, rank=rank, inputs=inputs, outputs=outputs) for seed in range(2)]
+    layout, grams = nets[0].layout, np.stack([net.gram for net in nets])
+    expected = [[np.squeeze(net[pair.label]) for pair in layout.pairs] for net in nets]
+    for array in (np.asarray, jnp.asarray):
+        np.testing.assert_array_equal(layout.listed(array(grams)), expected)
+        np.testing.assert_array_equal(layout.matrix(array(expected)), grams)
+    assert layout.matrix(np.zeros(len(layout.pairs), bool)).dtype == bool
 
 
 @pytest.mark.slow

@@ -3,6 +3,8 @@
 import functools
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from overlaps._support import argument_error, count
 
 BLOCKS = ("zm", "zu", "vm", "vu", "mu", "zv", "mm", "uu", "vv", "zz")
@@ -69,6 +71,18 @@ class Layout(NamedTuple):
     def pairs(self) -> tuple[Pair, ...]:
         """All D (D + 1) / 2 distinct overlaps, in the order of `BLOCKS`."""
         return _pairs(self)
+
+    def listed(self, gram: Any) -> Any:
+        """The distinct overlaps (..., overlaps) of overlap matrices (..., D, D), in the order of `pairs`."""
+        rows, columns = np.array([(pair.row, pair.column) for pair in self.pairs]).T
+        return gram[..., rows, columns]
+
+    def matrix(self, sigma: Any) -> Any:
+        """The symmetric matrices (..., D, D) of distinct overlaps (..., overlaps), the inverse of `listed`."""
+        places = np.zeros((self.size, self.size), int)
+        for index, pair in enumerate(self.pairs):
+            places[pair.row, pair.column] = places[pair.column, pair.row] = index
+        return sigma[..., places]
 
     def block(self, name: str) -> tuple[slice, slice] | None:
         """Rows and columns of a block such as "zu" or "uz"; None if `name` is not two of the letters m, u, v, z."""
