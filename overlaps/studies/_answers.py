@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from overlaps._support import AnyArray, argument_error, said
+from overlaps._support import AnyArray, argument_error, in_float64, said
 from overlaps.connectivity import Overlaps
 from overlaps.dynamics import RNN
 from overlaps.tasks import LinearFilter, Trials, squared_error
@@ -34,6 +34,7 @@ class Answers(NamedTuple):
         return int(np.sum(sizes**2 > FLAT * sizes[0] ** 2))
 
 
+@in_float64
 def answers(state: Overlaps, task: Any, rnn: RNN) -> Answers:
     """What a task compares, as a function of the entries of a factor of `state`.
 
