@@ -126,12 +126,10 @@ def equivalent(overlaps: Overlaps, rnn: RNN, set: Mapping[str, Any]) -> Overlaps
     result is not positive semi-definite; for a single overlap the error names the interval that it may have (`admissible`).
     """
     layout = overlaps.layout
-    seen = {(pair.row, pair.column) for pair, visible in zip(layout.pairs, rnn.visible(layout), strict=True) if visible}
+    seen = layout.matrix(np.array(rnn.visible(layout)))
     for name in set:
         rows, columns = layout.block(name) or layout.entry(name)
-        chosen = np.zeros((layout.size, layout.size), bool)
-        chosen[rows, columns] = True
-        if any(chosen[pair] or chosen[pair[::-1]] for pair in seen):
+        if np.any(seen[rows, columns]):
             mend = f"Invisible here are {', '.join(_invisible(overlaps, rnn))}."
             raise argument_error("set", "name invisible overlaps", f"{name!r} is visible, and fixes the function", mend)
     try:
