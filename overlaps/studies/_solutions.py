@@ -96,6 +96,5 @@ def _gauge_directions(net: Overlaps) -> np.ndarray:
         for j in range(layout.rank):
             generator = np.zeros(gram.shape)
             generator[u[i], u[j]], generator[v[j], v[i]] = 1.0, -1.0
-            change = generator.T @ gram + gram @ generator
-            changes.append(layout.listed(change))
-    return np.array(changes)
+            changes.append(generator.T @ gram + gram @ generator)
+    return layout.listed(np.array(changes))
