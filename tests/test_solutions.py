@@ -8,6 +8,7 @@ import xarray as xr
 
 import overlaps as ov
 from overlaps import studies
+from overlaps.studies._answers import answers
 
 RNN = ov.RNN(dt=0.2)
 
@@ -22,6 +23,12 @@ def solution():
     vu = 1 + np.expm1(-0.2 * RNN.dt) / RNN.dt
     net = ov.Overlaps([[1.5, 1.1, 0, 0], [1.1, 2.4, 0, 0], [0, 0, 1.4, 0.4], [0, 0, 0.4, 1.4]])
     return net.replace(zm=1.0, vu=vu, zu=0.9, vm=vu / 0.9)
+
+
+def test_answers_have_double_precision_where_jax_is_in_float32(solution):
+    with jax.enable_x64(False):
+        roots = answers(solution, task(), RNN).roots
+    np.testing.assert_array_equal(roots, np.full(50, np.sqrt(RNN.dt)), strict=True)
 
 
 def test_solutions_of_the_exponential_filter_have_seven_dimensions(solution):

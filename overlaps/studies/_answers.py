@@ -1,4 +1,4 @@
-"""The function of a network as a vector of numbers: what it answers at the samples that a task compares."""
+"""The function of a network as a vector of numbers: what it answers at the samples that a task compares, or to impulses."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from overlaps._support import AnyArray, argument_error, said
+from overlaps._support import AnyArray, argument_error, in_float64, said
 from overlaps.connectivity import Overlaps
 from overlaps.dynamics import RNN
 from overlaps.tasks import LinearFilter, Trials, squared_error
@@ -34,6 +34,12 @@ class Answers(NamedTuple):
         return int(np.sum(sizes**2 > FLAT * sizes[0] ** 2))
 
 
+def impulses(inputs: int, samples: int, dt: float) -> Float[np.ndarray, "I samples I"]:
+    """One trial per input, with a unit impulse at its first sample."""
+    return np.eye(inputs)[:, None] * (np.arange(samples) == 0)[:, None] / dt
+
+
+@in_float64
 def answers(state: Overlaps, task: Any, rnn: RNN) -> Answers:
     """What a task compares, as a function of the entries of a factor of `state`.
 
@@ -64,15 +70,15 @@ def moved(net: Overlaps, entries: AnyArray, change: AnyArray) -> AnyArray:
 
 def labelled(matrix: AnyArray, net: Overlaps, rnn: RNN, name: str, meaning: str) -> xr.DataArray:
     """A symmetric matrix as a DataArray over `overlap`, or many of them over `time` as well."""
-    pairs = net.layout.pairs
-    values = np.asarray(matrix)[..., [pair.row for pair in pairs], [pair.column for pair in pairs]]
-    seen = ("overlap", list(rnn.visible(net.layout)), said("loss-visible"))
+    layout = net.layout
+    values = layout.listed(np.asarray(matrix))
+    seen = ("overlap", list(rnn.visible(layout)), said("loss-visible"))
     dims = (*("time",) * (values.ndim - 1), "overlap")
-    return xr.DataArray(values, {"overlap": [pair.label for pair in pairs], "visible": seen}, dims, name, said(meaning))
+    return xr.DataArray(values, {"overlap": [pair.label for pair in layout.pairs], "visible": seen}, dims, name, said(meaning))
 
 
-def require_overlaps(state: Any) -> None:
+def require_overlaps(state: Any, name: str = "net") -> None:
     """Raise ValueError unless `state` is the overlap matrix of one network."""
     if not isinstance(state, Overlaps) or state.gram.ndim > 2:
         came = f"a batch of {state.gram.shape[0]}" if isinstance(state, Overlaps) else type(state).__name__
-        raise argument_error("net", "be a single Overlaps", f"{came} came")
+        raise argument_error(name, "be a single Overlaps", f"{came} came")

@@ -16,10 +16,10 @@ from overlaps._support import AnyArray, argument_error, count, in_float64, numbe
 from overlaps.connectivity import Layout, Network, Overlaps
 from overlaps.dynamics import RNN
 from overlaps.learning import VERSION, GradientDescent, describe, grams, learn
+from overlaps.studies._answers import answers, impulses
 from overlaps.studies._noise import (
     activity_noise_answers,
     activity_noise_covariance,
-    impulses,
     running_moments,
     weight_noise_answers,
     weight_noise_covariance,
@@ -112,7 +112,7 @@ def degeneracy(
             bar.set_description("learning")
             runs = [learn(state, noisy, rnn, rule, saves, label_keys) for state in states]
             part |= _learned(runs, states[0].layout, objective)
-            part |= _early(states[0], objective, rule, stds["label_noise"], runs[0]["time"].values)
+            part |= _early(states[0], task, rnn, rule, stds["label_noise"], runs[0]["time"].values)
             bar.update()
             parts.append(xr.Dataset(part))
     dataset: Any = xr.concat(parts, "network").assign(target=(("time", "readout", "input"), objective.targets))
@@ -220,24 +220,21 @@ def _changes(objective: SampledLoss, gram: Any, layout: Layout) -> Float[AnyArra
 
 
 @in_float64
-def _early(net: Overlaps, objective: SampledLoss, rule: GradientDescent, std: float, time: np.ndarray) -> dict[str, Any]:
+def _early(net: Overlaps, task: LinearFilter, rnn: RNN, rule: GradientDescent, std: float, time: np.ndarray) -> dict[str, Any]:
     """Moments of the answer to learning with the tangent kernel K of the start: f changes by s g + Gaussian noise.
 
     g = -K (f - f*), K = 2 dt J J^T, J = df/dF; the noise has the covariance s eta std^2 K^2 at learning time s.
     """
-
-    def response(factor: Float[AnyArray, "D D"]) -> Float[AnyArray, " numbers"]:
-        return objective.response(net.with_factor(factor)).ravel()
-
-    slopes = jax.jacfwd(response)(net.factor).reshape(objective.targets.size, -1)
-    kernel = 2 * objective.weights[0] * slopes @ slopes.T
-    drift = kernel @ (objective.targets.ravel() - response(net.factor))
-    noise = std**2 * rule.learning_rate * time
+    function, start = answers(net, task, rnn), jnp.ravel(net.factor)
+    slopes = function.slopes(start)
+    kernel = 2 * slopes @ slopes.T
+    drift = kernel @ (function.targets - function.respond(start)) / function.roots
+    noise, steps = std**2 * rule.learning_rate * time, len(drift) // (net.inputs * net.outputs)
     mean = time**2 * jnp.sum(drift**2) + noise * jnp.sum(kernel**2)
     variance = 4 * time**2 * noise * jnp.sum((kernel @ drift) ** 2) + 2 * noise**2 * jnp.sum((kernel @ kernel) ** 2)
     return {
-        "early_mean": ("learning_time", np.asarray(mean) / objective.steps),
-        "early_std": ("learning_time", np.sqrt(np.asarray(variance)) / objective.steps),
+        "early_mean": ("learning_time", np.asarray(mean) / steps),
+        "early_std": ("learning_time", np.sqrt(np.asarray(variance)) / steps),
     }
 
 

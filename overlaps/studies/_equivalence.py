@@ -126,13 +126,11 @@ def equivalent(overlaps: Overlaps, rnn: RNN, set: Mapping[str, Any]) -> Overlaps
     result is not positive semi-definite; for a single overlap the error names the interval that it may have (`admissible`).
     """
     layout = overlaps.layout
-    seen = {(pair.row, pair.column) for pair, visible in zip(layout.pairs, rnn.visible(layout), strict=True) if visible}
+    seen = layout.matrix(np.array(rnn.visible(layout)))
     for name in set:
         rows, columns = layout.block(name) or layout.entry(name)
-        chosen = np.zeros((layout.size, layout.size), bool)
-        chosen[rows, columns] = True
-        if any(chosen[pair] or chosen[pair[::-1]] for pair in seen):
-            mend = f"Invisible here are {', '.join(_invisible(overlaps, rnn))}."
+        if np.any(seen[rows, columns]):
+            mend = f"Invisible here are {', '.join(overlaps.invisible(rnn))}."
             raise argument_error("set", "name invisible overlaps", f"{name!r} is visible, and fixes the function", mend)
     try:
         return overlaps.replace(**set)
@@ -144,11 +142,6 @@ def equivalent(overlaps: Overlaps, rnn: RNN, set: Mapping[str, Any]) -> Overlaps
         lower, upper = interval(np.asarray(overlaps.gram), pairs[known[0]].row, pairs[known[0]].column)
         must = f"lie between {lower:.6g} and {upper:.6g}, the other overlaps being as they are"
         raise argument_error(known[0], must, f"{set[known[0]]} came") from None
-
-
-def _invisible(overlaps: Overlaps, rnn: RNN) -> list[str]:
-    layout = overlaps.layout
-    return [pair.label for pair, visible in zip(layout.pairs, rnn.visible(layout), strict=True) if not visible]
 
 
 def _low_rank(state: Any) -> State:

@@ -13,6 +13,7 @@ from overlaps._support import argument_error, random_key, said
 from overlaps.connectivity import Overlaps, State
 from overlaps.dynamics import RNN
 from overlaps.learning import GradientFlow, Phase, Rule, conserved, describe, final_state, grams, layout_of, learn
+from overlaps.studies._answers import impulses
 from overlaps.tasks import FreshTrials, LabelNoise, LinearFilter, Trials, exponential_filter
 
 HISTORY, CONTROL = "A-B-A", "A-A-A"
@@ -145,8 +146,7 @@ def _probe(task: Any, rnn: RNN) -> tuple[np.ndarray, float, float]:
     """Inputs (trials, time, I), the time between samples, and what turns a sum of squared outputs into their mean square."""
     if isinstance(task, LinearFilter):
         dt = rnn.dt or rnn.tau / 20
-        inputs = np.zeros((task.inputs, round((task.horizon or PROBE * rnn.tau) / dt), task.inputs))
-        inputs[:, 0, :] = np.eye(task.inputs) / dt
+        inputs = impulses(task.inputs, round((task.horizon or PROBE * rnn.tau) / dt), dt)
         return inputs, dt, dt  # by the isometry of Ito: white noise of unit intensity on every input
     trials: Trials = task.sample(0) if isinstance(task, FreshTrials) else task
     return np.asarray(trials.inputs), trials.dt, 1 / (trials.inputs.shape[0] * trials.inputs.shape[1])

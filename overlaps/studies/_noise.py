@@ -15,16 +15,12 @@ from jaxtyping import Float
 from overlaps._support import AnyArray, in_float64
 from overlaps.connectivity import Network, Overlaps, square_root
 from overlaps.dynamics import RNN
+from overlaps.studies._answers import impulses
 
 NUMBERS_AT_ONCE = 2**20  # of random weights, in networks that are simulated side by side
 
 Covariance = Float[np.ndarray, "samples pairs samples pairs"]  # pairs of an output and an input
 Moment = Float[np.ndarray, " samples"]
-
-
-def impulses(inputs: int, samples: int, dt: float) -> Float[np.ndarray, "I samples I"]:
-    """One trial per input, with a unit impulse at its first sample."""
-    return np.eye(inputs)[:, None] * (np.arange(samples) == 0)[:, None] / dt
 
 
 def activity_noise_covariance(net: Overlaps, rnn: RNN, samples: int) -> Covariance:

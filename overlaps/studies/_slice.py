@@ -12,6 +12,7 @@ from jaxtyping import Float
 from overlaps._support import AnyArray, argument_error, count, in_float64, number, random_key, said
 from overlaps.connectivity import Overlaps
 from overlaps.dynamics import RNN
+from overlaps.studies._answers import require_overlaps
 
 DEFINITE = 1e-9  # relative size of the smallest eigenvalue from which on an overlap matrix has room around it
 STEPS_PER_OVERLAP = 100  # of the random walk, by which it has forgotten its start
@@ -26,13 +27,11 @@ def admissible(overlaps: Overlaps, rnn: RNN) -> xr.Dataset:
     is limited by Schur complements, (a.b - p)^2 <= s_a s_b with p and s what the other vectors fix of a.b, a.a and b.b. Raises
     ValueError for a batch.
     """
-    gram, layout = _single(overlaps), overlaps.layout
-    seen = np.zeros(gram.shape, bool)
-    chosen = []
-    for pair, visible in zip(layout.pairs, rnn.visible(layout), strict=True):
-        seen[pair.row, pair.column] = seen[pair.column, pair.row] = visible
-        if not visible:
-            chosen.append(pair)
+    require_overlaps(overlaps, "overlaps")
+    gram, layout = np.asarray(overlaps.gram), overlaps.layout
+    visible = np.array(rnn.visible(layout))
+    seen = layout.matrix(visible)
+    chosen = [pair for pair in layout.pairs if not seen[pair.row, pair.column]]
     # With the other self-overlaps as large as they please, only vectors whose self-overlaps are fixed still hold one down.
     fixed = np.flatnonzero(np.diagonal(seen))
     least = np.full(len(chosen), -np.inf)
@@ -43,7 +42,7 @@ def admissible(overlaps: Overlaps, rnn: RNN) -> xr.Dataset:
     bounds = np.array([interval(gram, pair.row, pair.column) for pair in chosen]).reshape(-1, 2)
     return xr.Dataset(
         {
-            "value": ("overlap", gram[[pair.row for pair in chosen], [pair.column for pair in chosen]], said("overlap")),
+            "value": ("overlap", layout.listed(gram)[~visible], said("overlap")),
             "lower": ("overlap", bounds[:, 0], said("smallest value, other overlaps held")),
             "upper": ("overlap", bounds[:, 1], said("largest value, other overlaps held")),
             "least": ("overlap", least, said("smallest value, visible overlaps held")),
@@ -74,15 +73,14 @@ def sample_equivalent(overlaps: Overlaps, rnn: RNN, number_of_networks: int, key
     admissible). `key`: a jax.random key or an integer seed. Raises ValueError for a batch, for scale <= 1, and for a singular
     overlap matrix, which leaves no room.
     """
-    gram, layout = _single(overlaps), overlaps.layout
+    require_overlaps(overlaps, "overlaps")
+    gram, layout = np.asarray(overlaps.gram), overlaps.layout
     number_of_networks, scale = count("number_of_networks", number_of_networks), number("scale", scale, above=1.0)
     values = np.linalg.eigvalsh(gram)
     if values[0] < DEFINITE * values[-1]:
         came = f"its smallest eigenvalue is {values[0]:.2g}"
         raise argument_error("overlaps", "be positive definite, to have room around it", came, "Raise its self-overlaps.")
-    free = np.zeros(gram.shape)
-    for pair, visible in zip(layout.pairs, rnn.visible(layout), strict=True):
-        free[pair.row, pair.column] = free[pair.column, pair.row] = not visible
+    free = 1.0 - layout.matrix(np.array(rnn.visible(layout)))
     steps = STEPS_PER_OVERLAP * int(np.triu(free).sum())
     keys = jax.random.split(random_key("key", key), number_of_networks)
     return Overlaps(np.asarray(_walk(gram, free, scale * np.diagonal(gram), keys, steps)), *layout)
@@ -114,10 +112,3 @@ def _explained(gram: np.ndarray, ends: Any, rest: Any) -> np.ndarray:
     """What the vectors `rest` fix of the overlaps among the vectors `ends`: G_er G_rr^+ G_re."""
     across = gram[np.ix_(rest, ends)]
     return across.T @ np.linalg.lstsq(gram[np.ix_(rest, rest)], across, rcond=1e-12)[0]
-
-
-def _single(overlaps: Any) -> np.ndarray:
-    if not isinstance(overlaps, Overlaps) or overlaps.gram.ndim > 2:
-        came = type(overlaps).__name__ if not isinstance(overlaps, Overlaps) else f"a batch of {overlaps.gram.shape[0]}"
-        raise argument_error("overlaps", "be a single Overlaps", f"{came} came")
-    return np.asarray(overlaps.gram)

@@ -77,16 +77,14 @@ def solution_manifold(net: Overlaps, task: Any, rnn: RNN) -> xr.Dataset:
 @eqx.filter_jit
 def _expansion(objective: Any, net: Overlaps) -> tuple[AnyArray, AnyArray, AnyArray]:
     """The loss, its symmetric derivative S with respect to the overlap matrix, and its Hessian in overlaps."""
-    rows, columns = (jnp.array([getattr(pair, side) for pair in net.layout.pairs]) for side in ("row", "column"))
+    layout = net.layout
 
     def loss(overlaps: AnyArray) -> AnyArray:
-        gram = jnp.zeros(net.gram.shape).at[rows, columns].set(overlaps).at[columns, rows].set(overlaps)
-        return objective(Overlaps(gram, *net.layout))
+        return objective(Overlaps(layout.matrix(overlaps), *layout))
 
-    values = jnp.asarray(net.gram)[rows, columns]
-    slope = jax.grad(loss)(values)
-    matrix = jnp.zeros(net.gram.shape).at[rows, columns].add(slope).at[columns, rows].add(slope)
-    return loss(values), matrix, jax.hessian(loss)(values)
+    values = layout.listed(jnp.asarray(net.gram))
+    slope = layout.matrix(jax.grad(loss)(values)) * (1 + jnp.eye(layout.size))
+    return loss(values), slope, jax.hessian(loss)(values)
 
 
 def _gauge_directions(net: Overlaps) -> np.ndarray:
@@ -98,6 +96,5 @@ def _gauge_directions(net: Overlaps) -> np.ndarray:
         for j in range(layout.rank):
             generator = np.zeros(gram.shape)
             generator[u[i], u[j]], generator[v[j], v[i]] = 1.0, -1.0
-            change = generator.T @ gram + gram @ generator
-            changes.append([change[pair.row, pair.column] for pair in layout.pairs])
-    return np.array(changes)
+            changes.append(generator.T @ gram + gram @ generator)
+    return layout.listed(np.array(changes))
