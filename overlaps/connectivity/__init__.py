@@ -4,7 +4,10 @@ A state says what it consists of, how it reads and drives activity, what of a ru
 may not know transfer functions, tasks or learning rules: it receives them as arguments where it needs them.
 """
 
-from overlaps.connectivity._charges import gram_charges as gram_charges
+from overlaps.connectivity._charges import (
+    charge_variables as charge_variables,
+    gram_charges as gram_charges,
+)
 from overlaps.connectivity._dense import (
     DenseNetwork as DenseNetwork,
     ReducedNetwork as ReducedNetwork,

@@ -1,10 +1,20 @@
 """What gradient flow conserves, as functions of overlap matrices (docs/symmetries.md)."""
 
+from collections.abc import Hashable, Sequence
+
 import numpy as np
 from jaxtyping import Float
 
+from overlaps._support import said
 from overlaps.connectivity._gram import square_root
 from overlaps.connectivity._layout import Layout
+
+CHARGES = {
+    "gauge": (("latent", "latent_"), "u^T u / r_u - v^T v / r_v over N"),
+    "balance": ((), "m.m / r_m - z.z / r_z over N"),
+    "spectrum": (("mode",), "eigenvalues of J M^-1 G"),
+}
+"""The charges of overlap matrices: the dimensions and the meaning of one of them."""
 
 
 def gram_charges(
@@ -30,6 +40,11 @@ def gram_charges(
         spectrum = np.linalg.eigvalsh((factor * signs(layout)) @ factor)
         charges["spectrum"] = np.where(known[..., None], spectrum, np.nan)
     return charges
+
+
+def charge_variables(charges: dict[str, np.ndarray], lead: Sequence[Hashable]) -> dict[str, tuple]:
+    """The variables of a Dataset that charges of many overlap matrices are; `lead` names the dimensions of the many."""
+    return {name: ((*lead, *CHARGES[name][0]), values, said(CHARGES[name][1])) for name, values in charges.items()}
 
 
 def signs(layout: Layout) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error, said
-from overlaps.connectivity import Layout, State, gram_charges
+from overlaps.connectivity import Layout, State, charge_variables, gram_charges
 from overlaps.dynamics import RNN
 from overlaps.learning._datasets import description, grams, layout_of
 from overlaps.learning._rules import checked_rates
@@ -49,15 +49,8 @@ def _along(dataset: xr.Dataset, rates: dict[str, float] | None) -> xr.Dataset:
     linear = description(dataset, "rnn")["phi"] == "linear"
     charges = gram_charges(grams(dataset), layout, np.asarray(scale), linear)
     lead = dataset["loss"].dims
-    dims = {"spectrum": ("mode",), "balance": (), "gauge": ("latent", "latent_")}
-    names = {
-        "spectrum": "eigenvalues of J M^-1 G",
-        "balance": "m.m / r_m - z.z / r_z over N",
-        "gauge": "u^T u / r_u - v^T v / r_v over N",
-    }
-    variables = {name: ((*lead, *dims[name]), values, said(names[name])) for name, values in charges.items()}
     times = {name: values for name, values in dataset.coords.items() if set(values.dims) <= set(lead)}
-    return xr.Dataset(variables, times, {"description": "charges of gradient flow"})
+    return xr.Dataset(charge_variables(charges, lead), times, {"description": "charges of gradient flow"})
 
 
 def _rates_of(dataset: xr.Dataset, layout: Layout) -> list[float]:

@@ -10,7 +10,7 @@ import xarray as xr
 from scipy.stats import linregress
 
 from overlaps._support import argument_error, random_key, said
-from overlaps.connectivity import Overlaps, State
+from overlaps.connectivity import Overlaps, State, charge_variables
 from overlaps.dynamics import RNN
 from overlaps.learning import GradientFlow, Phase, Rule, conserved, describe, final_state, grams, layout_of, learn
 from overlaps.studies._answers import impulses
@@ -92,13 +92,7 @@ def _joined(begun: xr.Dataset, branch: xr.Dataset, rule: Rule) -> xr.Dataset:
     whole["time"].attrs = begun["time"].attrs
     matrices = np.concatenate([grams(begun), grams(branch)])
     charges = conserved(Overlaps(matrices, *layout_of(begun)), RNN(), rule.rates)
-    dims = {"gauge": ("latent", "latent_"), "balance": (), "spectrum": ("mode",)}
-    names = {
-        "gauge": "u^T u / r_u - v^T v / r_v over N",
-        "balance": "m.m / r_m - z.z / r_z over N",
-        "spectrum": "eigenvalues of J M^-1 G",
-    }
-    return whole.assign({name: (("time", *dims[name]), values, said(names[name])) for name, values in charges.items()})
+    return whole.assign(charge_variables(charges, ("time",)))
 
 
 def _distances(dataset: xr.Dataset) -> dict[str, Any]:
