@@ -2,13 +2,13 @@
 
 import overlaps as ov
 
-net = ov.Overlaps.random(0, rank=1)  # overlaps of random vectors; the seed is explicit
-task = ov.tasks.exponential_filter(rate=0.2, horizon=20.0)
-rnn = ov.RNN(phi="linear", dt=0.05)
+net = ov.Overlaps.random(0, rank=1)  # the overlaps of random vectors; 0 is the seed
+task = ov.tasks.exponential_filter(rate=0.2, horizon=20.0)  # become a leaky integrator
+rnn = ov.RNN(phi="linear", dt=0.05)  # linear neurons, Euler steps of 0.05
 rule = ov.GradientDescent(learning_rate=5e-3, steps=2000)
 
-theory = ov.learn(net, task, rnn, rule)  # D x D numbers, no neurons
-simulation = ov.learn(net.sample(100, key=1), task, rnn, rule)  # 100 neurons, every one of them
-print(abs(theory.sigma - simulation.sigma).max().item())  # 3e-14: exact, not approximate
+theory = ov.learn(net, task, rnn, rule)  # a matrix of 4 x 4 numbers, no neurons
+simulation = ov.learn(net.sample(100, key=1), task, rnn, rule)  # 100 neurons with the same overlaps
+print(abs(theory.sigma - simulation.sigma).max().item())  # 3e-14: the theory is exact
 
 ov.plots.plot_comparison(theory, simulation).savefig("quickstart.png")

@@ -23,10 +23,27 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
     plt.close("all")
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/first_ten_minutes.md", "docs/integration.md"])
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_code_in_documents_runs(document):
-    code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL))
-    exec(compile(code, document, "exec"), {})
+    code = "\n".join(re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL))
+    assert code
+    exec(compile(code, document.name, "exec"), {})
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CONTRIBUTING.md"], ids=lambda path: path.name)
+def test_links_of_documents_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
+        assert target.startswith("http") or (document.parent / target).exists(), target
+
+
+def test_tests_that_documents_name_exist():
+    known = {name for path in (ROOT / "tests").rglob("*.py") for name in re.findall(r"def (test_\w+)", path.read_text())}
+    known |= {path.stem for path in (ROOT / "tests").glob("test_*.py")}
+    for document in DOCUMENTS:
+        assert set(re.findall(r"\b(test_\w+)", document.read_text())) <= known, document.name
 
 
 def test_the_quickstart_is_the_one_of_the_readme():
