@@ -28,6 +28,7 @@ benchmark: $(STAMP)
 	$(BIN)/python benchmarks/nonlinear_learning.py
 	$(BIN)/python benchmarks/closure_bias.py
 	$(BIN)/python benchmarks/integration_errors.py
+	$(BIN)/python benchmarks/compilation.py
 
 clean:
 	rm -rf .venv
