@@ -29,6 +29,7 @@ benchmark: $(STAMP)
 	$(BIN)/python benchmarks/batch_start.py
 	$(BIN)/python benchmarks/closure_bias.py
 	$(BIN)/python benchmarks/integration_errors.py
+	$(BIN)/python benchmarks/compilation.py
 
 clean:
 	rm -rf .venv

@@ -72,6 +72,52 @@ def test_finite_sum_against_adding_up(samples):
     np.testing.assert_allclose(finite_sum(phi, source, samples), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("samples", [1, 2, 3, 400, 401])
+def test_scanned_sum_against_adding_up_and_the_unrolled_one(samples):
+    phi = np.eye(3) + 0.05 * stable_matrix(3, 3)
+    powers = [np.linalg.matrix_power(phi, k) for k in range(samples)]
+    source = np.diag([1.0, 2.0, 0.0])
+    expected = sum(power @ source @ power.T for power in powers)
+    np.testing.assert_allclose(finite_sum(phi, source, samples, scanned=True), expected, rtol=1e-12)
+    assert_same_function(lambda phi, scanned: finite_sum(phi, source + phi @ phi.T, samples, scanned), phi)
+
+
+@pytest.mark.parametrize("doublings", [5, 12])
+def test_scanned_integral_against_quadrature_and_the_unrolled_one(doublings):
+    A, source, horizon = stable_matrix(3, 2), np.diag([1.0, 2.0, 0.0]), 0.7
+
+    def integrand(time):
+        propagator = scipy.linalg.expm(A * time)
+        return propagator @ source @ propagator.T
+
+    expected = scipy.integrate.quad_vec(integrand, 0, horizon, epsabs=1e-13)[0]
+    np.testing.assert_allclose(finite_integral(A, source, doublings, horizon, scanned=True), expected, rtol=1e-12)
+    assert_same_function(lambda A, scanned: finite_integral(A, source + A @ A.T, doublings, horizon, scanned), A)
+
+
+def test_scanned_integral_refuses_rates_beyond_its_series():
+    assert np.all(np.isnan(finite_integral(-1e6 * np.eye(2), np.eye(2), 10, 1.0, scanned=True)))
+
+
+def assert_same_function(gramian, matrix):
+    """Scanned and unrolled: values, gradients in both modes, and second derivatives in both orders."""
+    weights, direction = np.random.default_rng(5).standard_normal((2, *matrix.shape))
+
+    def derivatives(scanned):
+        def value(matrix):
+            return jnp.sum(weights * gramian(matrix, scanned))
+
+        def along(matrix):
+            return jax.jvp(value, (matrix,), (direction,))[1]
+
+        reverse = jax.grad(value)
+        yield from (gramian(matrix, scanned), reverse(matrix), along(matrix))
+        yield from (jax.jvp(reverse, (matrix,), (direction,))[1], jax.grad(along)(matrix))
+
+    for one, other in zip(derivatives(True), derivatives(False), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14 * np.abs(other).max())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("infinite", [infinite_integral, infinite_sum])
 def test_gramian_derivatives_against_finite_differences(infinite):

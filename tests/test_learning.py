@@ -8,6 +8,7 @@ import optax
 import pytest
 
 import overlaps as ov
+from overlaps.learning import _flow
 from tests.systems import exponential, full_network, published
 from tests.test_filters import oscillating_task
 
@@ -192,3 +193,13 @@ def test_float32_on_request():
         assert single["sigma"].dtype == np.float32
         np.testing.assert_allclose(single["sigma"], double["sigma"], atol=1e-4)
         np.testing.assert_allclose(single["time"], double["time"], rtol=1e-6)
+
+
+def test_a_flow_does_not_need_the_options_of_one_version_of_the_compiler(monkeypatch):
+    runs = []
+    for options in (_flow.COMPILER_OPTIONS, {"xla_cpu_no_such_option": True}):
+        monkeypatch.setattr(_flow, "COMPILER_OPTIONS", options)
+        _flow._compiled.cache_clear()
+        runs.append(ov.learn(ov.Overlaps.random(0), FINITE, EULER, ov.GradientFlow(1.0), saves=3))
+    _flow._compiled.cache_clear()
+    assert largest_difference(*runs) < 1e-9

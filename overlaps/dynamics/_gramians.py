@@ -6,48 +6,69 @@ differentiable to any order, and exact to rounding (docs/theory.md, "The loss in
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from overlaps._support import AnyArray
 
 Square = Float[AnyArray, "n n"]
+Pair = tuple[Square, Square]
 
 TAYLOR_ORDER = 12
 LARGEST_TAYLOR_NORM = 0.25  # (2 * 0.25)^13 / 14! is 1e-15: the truncation error is below rounding
 MOST_DOUBLINGS = 60
 
 
-def finite_sum(phi: Square, source: Square, steps: int) -> Square:
-    """sum_{k < steps} Phi^k Q (Phi^k)^T, for a static number of steps."""
+def finite_sum(phi: Square, source: Square, steps: int, scanned: bool = False) -> Square:
+    """sum_{k < steps} Phi^k Q (Phi^k)^T, for a static number of steps.
+
+    With `scanned`, doublings are a loop of the compiled program: it compiles faster, and small matrices run several times
+    slower. The numbers are the same to rounding. `finite_integral` has the same switch.
+    """
     # Powers are kept as Phi^n - 1, which loses no digits where Phi is close to the identity (small dt).
     step = phi - jnp.eye(phi.shape[0])
-    excess, total = step, source
-    for bit in f"{steps:b}"[1:]:
-        excess, total = _double(excess, total)
-        if bit == "1":
-            excess, total = step + phi @ excess, source + phi @ total @ phi.T
-    return total
+
+    def add(pair: Pair) -> Pair:
+        excess, total = pair
+        return step + phi @ excess, source + phi @ total @ phi.T
+
+    def double(pair: Pair, odd: Any) -> Pair:
+        pair = _double(*pair)
+        if scanned:
+            return jax.lax.cond(odd, add, lambda pair: pair, pair)
+        return add(pair) if odd else pair
+
+    bits = [bit == "1" for bit in f"{steps:b}"[1:]]
+    return _repeat(double, (step, source), np.array(bits, bool) if scanned else bits)[1]
 
 
-def finite_integral(a: Square, source: Square, steps: int, horizon: float) -> Square:
+def finite_integral(a: Square, source: Square, steps: int, horizon: float, scanned: bool = False) -> Square:
     """int_0^horizon exp(A t) Q exp(A t)^T dt from a series over horizon / 2^steps, doubled that many times.
 
     Where the norm of A leaves the range of that series the result is NaN, never a wrong number.
     """
     step = a * (horizon / 2**steps)
-    excess, power = jnp.zeros_like(a), jnp.eye(a.shape[0])
-    total = term = source * (horizon / 2**steps)
-    for order in range(1, TAYLOR_ORDER + 1):
+
+    def add_term(sums: tuple, order: Any) -> tuple:
+        excess, power, total, term = sums
         power = step @ power / order
         excess = excess + power
         half = step @ term / (order + 1)
         term = half + half.T
-        total = total + term
-    for _ in range(steps):
-        excess, total = _double(excess, total)
+        return excess, power, total + term, term
+
+    def double(pair: Pair, _: Any) -> Pair:
+        return _double(*pair)
+
+    orders, doublings = (np.array(each) if scanned else each for each in (range(1, TAYLOR_ORDER + 1), range(steps)))
+    excess, power = jnp.zeros_like(a), jnp.eye(a.shape[0])
+    total = term = source * (horizon / 2**steps)
+    excess, _, total, _ = _repeat(add_term, (excess, power, total, term), orders)
+    _, total = _repeat(double, (excess, total), doublings)
     inside = jnp.max(jnp.sum(jnp.abs(jax.lax.stop_gradient(step)), axis=0)) <= LARGEST_TAYLOR_NORM
     return jnp.where(inside, total, jnp.nan)
 
@@ -90,6 +111,15 @@ def orbit(phi: Square, start: Float[AnyArray, "n I"], samples: int) -> Float[Any
         states = jnp.concatenate([states, phi @ states])
         phi = phi @ phi
     return states[:samples]
+
+
+def _repeat(body: Callable, carry: Any, items: Any) -> Any:
+    """Apply `body` to what it returned and to each item: unrolled, or as a loop of the program if items are an array."""
+    if isinstance(items, np.ndarray):
+        return jax.lax.scan(lambda carry, item: (body(carry, item), None), carry, items)[0]
+    for item in items:
+        carry = body(carry, item)
+    return carry
 
 
 def _double(excess: Square, total: Square) -> tuple[Square, Square]:

@@ -1,6 +1,8 @@
 """Learning in continuous time: diffrax on the parameters of a problem."""
 
-from collections.abc import Iterator
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
 import diffrax
@@ -14,8 +16,11 @@ from overlaps._support import AnyArray
 from overlaps.learning._problem import Parameters, Problem
 from overlaps.learning._record import Ending, Record, endings, limits
 from overlaps.learning._rules import GradientFlow
+from overlaps.tasks import quick_to_compile
 
 FIRST_STEP, SMALLEST_STEP = 1e-3, 1e-13  # relative to the learning time of a chunk; below the latter, the solver has failed
+# XLA's newer way to generate code for CPUs takes longer for programs like these, and they run no faster for it.
+COMPILER_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
 STATISTICS = ("num_steps", "num_accepted_steps", "num_rejected_steps")
 
 
@@ -63,7 +68,7 @@ def integrate(
     for times in chunks:
         remaining = times
         while True:
-            solution = _solve(problem, settings, solver, slice_steps, watched, parameters, remaining, batched)
+            solution = _compiled()(problem, settings, solver, slice_steps, watched, parameters, remaining, batched)
             solution = jax.tree.map(np.asarray, solution)
             parameters = solution.parameters
             statistics = {name: int(np.sum(solution.statistics[name])) for name in STATISTICS}
@@ -129,7 +134,17 @@ def _descent(problem: Problem, now: Parameters) -> tuple[Float[AnyArray, ""], Pa
     return problem.descent(now)
 
 
-@eqx.filter_jit
+@functools.cache
+def _compiled() -> Callable[..., Solution]:
+    """The solver, compiled with the options above if this version of XLA knows them."""
+    options: dict[str, Any] = {"compiler_options": COMPILER_OPTIONS}
+    try:
+        jax.jit(lambda: 0.0, **options).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        options = {}
+    return eqx.filter_jit(_solve, **options)
+
+
 def _solve(
     problem: Problem,
     settings: Settings,
@@ -145,15 +160,18 @@ def _solve(
     pid = diffrax.PIDController(rtol=tolerances[0], atol=tolerances[1], dtmin=SMALLEST_STEP * span, force_dtmin=False)
 
     def solve(problem: Problem, parameters: Parameters) -> Solution:
+        # The compiler inlines the gradient wherever it is asked for. The field runs at every stage of a step, the others less.
+        seldom = dataclasses.replace(problem, objective=quick_to_compile(problem.objective))
+
         def field(_: Any, now: Parameters, __: Any) -> Parameters:
             return -rates * _descent(problem, now)[1]
 
         def observe(now: Parameters) -> dict[str, AnyArray]:
-            loss, gradient = _descent(problem, now)
-            return {"loss": loss, "gradient_norm": problem.gradient_norm(gradient)} | problem.observe(now)
+            loss, gradient = _descent(seldom, now)
+            return {"loss": loss, "gradient_norm": problem.gradient_norm(gradient)} | seldom.observe(now)
 
         def reached(_: Any, now: Parameters, __: Any, **___: Any) -> AnyArray:
-            loss, gradient = _descent(problem, now)
+            loss, gradient = _descent(seldom, now)
             return (loss <= stops[0]) | (problem.gradient_norm(gradient) <= stops[1])
 
         solution = diffrax.diffeqsolve(

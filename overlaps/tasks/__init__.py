@@ -7,7 +7,10 @@ from overlaps.tasks._decision_making import (
     DecisionMaking as DecisionMaking,
     decision_making as decision_making,
 )
-from overlaps.tasks._filter_losses import SampledLoss as SampledLoss
+from overlaps.tasks._filter_losses import (
+    SampledLoss as SampledLoss,
+    quick_to_compile as quick_to_compile,
+)
 from overlaps.tasks._filters import (
     LinearFilter as LinearFilter,
     damped_oscillation as damped_oscillation,

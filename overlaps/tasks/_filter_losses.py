@@ -1,5 +1,6 @@
 """The squared distance between impulse responses, from Gramians and from samples."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -32,6 +33,7 @@ class GramianLoss(eqx.Module):
     rnn: RNN
     horizon: float = eqx.field(static=True)
     steps: int | None = eqx.field(static=True)  # Euler samples, or doublings in continuous time; None: infinite horizon
+    scanned: bool = eqx.field(static=True, default=False)  # see finite_sum
 
     def __call__(self, state: State) -> Float[AnyArray, ""]:
         system, dt = self.rnn.system(state), self.rnn.dt
@@ -44,11 +46,21 @@ class GramianLoss(eqx.Module):
         else:
             joint = jax.scipy.linalg.block_diag(jnp.eye(system.A.shape[0]) + dt * system.A, self.propagator)
             source, finite, infinite = dt * source, finite_sum, infinite_sum
-        gramian = infinite(joint, source) if self.steps is None else finite(joint, source, steps=self.steps)
+        gramian = (
+            infinite(joint, source) if self.steps is None else finite(joint, source, steps=self.steps, scanned=self.scanned)
+        )
         loss = jnp.sum(readout @ gramian * readout)
         # A difference of large numbers near a solution: what rounding leaves may be negative. The slope stays as it is.
         loss = loss + jax.lax.stop_gradient(jnp.maximum(-loss, 0.0))
         return jnp.where(jnp.any(jnp.isinf(gramian)), jnp.inf, loss)  # infinity times zero is NaN in the sum
+
+
+def quick_to_compile(objective: Any) -> Any:
+    """The same loss for a place of a program that seldom runs: it compiles faster, and runs slower.
+
+    Losses that have no such form are returned as they are.
+    """
+    return dataclasses.replace(objective, scanned=True) if isinstance(objective, GramianLoss) else objective
 
 
 class SampledLoss(eqx.Module):
