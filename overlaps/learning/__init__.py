@@ -1,7 +1,7 @@
-"""Learning: rules, the verb `learn` that applies them to a state and a task, and the Datasets that it returns.
+"""Learning: learning rules, the function `learn` that trains a state on a task by a rule, and the Datasets that it returns.
 
-This room knows states, their dynamics and tasks, each through the methods that all of its kind share. It may not know any kind
-of state or task by name, nor any study.
+This room knows states, their dynamics and tasks, each only through the methods that all states, or all tasks, share. It may not
+know a kind of state or task by its name, and it may not know the studies.
 """
 
 from overlaps.learning._datasets import (

@@ -1,4 +1,4 @@
-"""The xarray edge: trajectories become labelled Datasets, and Datasets become states again."""
+"""Datasets: this module turns trajectories into labelled xarray Datasets, and Datasets into states again."""
 
 import functools
 import json
@@ -24,14 +24,14 @@ VERSION = version("overlaps")
 
 @dataclass(frozen=True)
 class Trajectory:
-    """What was recorded of one phase."""
+    """What was recorded during one phase."""
 
     run: Run
     records: list[Record] = field(default_factory=list)
 
     @functools.cached_property
     def rows(self) -> dict[str, np.ndarray]:
-        """What was recorded at the points that were asked for, and the last one: its time, its step for descent, and values."""
+        """Time, step (for descent) and recorded values at the points that the user asked for, and at the last point."""
         asked = np.concatenate([record.asked for record in self.records])
         kept = np.isin(asked, self.run.saved)
         kept[-1:] = True
@@ -44,7 +44,7 @@ class Trajectory:
         return rows
 
     def reached(self) -> dict[str, Any]:
-        """Where the phase ended, from its own start; None for networks that diverged."""
+        """Time, step, loss and gradient norm at the end of the phase, counted from its start; None for diverged networks."""
         lost = ~np.isfinite(self.rows["loss"][..., -1])
         ends: dict[str, Any] = {}
         for name in self.rows.keys() & {"time", "step", "loss", "gradient_norm"}:
@@ -55,9 +55,9 @@ class Trajectory:
 
 
 def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: RNN, settings: Mapping[str, Any]) -> xr.Dataset:
-    """The Dataset of a run; `end` is None where the run did not reach a state worth keeping.
+    """The Dataset of a run from the state `start` to the state `end`. `end` is None if no network has a state at the end.
 
-    The vectors of a network are variables, from which the run can be repeated and continued.
+    The first and the last state are stored as variables, so that the run can be repeated and continued.
     """
     lead = ("batch",) * (done[0].rows["loss"].ndim - 1)
     phases = [one.run.phase for one in done]
@@ -97,14 +97,14 @@ def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: R
 
 
 def _with_batch(variable: Variable, lead: tuple[str, ...]) -> Variable:
-    """The variable with the dimension `batch` in front, if its values have one axis more than it names."""
+    """The variable with the dimension `batch` in front, if its values have one axis more than it has names of dimensions."""
     dims, values, attributes = variable
     return (*lead[: np.ndim(values) - len(dims)], *dims), values, attributes
 
 
 @dataclass(frozen=True)
 class _Stored:
-    """A Dataset of `learn`, as what a state is read back from."""
+    """A Dataset of `learn` with the methods that a state needs to read itself back."""
 
     dataset: xr.Dataset
     description: Mapping[str, Any]
@@ -123,33 +123,40 @@ def _read(dataset: xr.Dataset, name: str) -> State:
 
 
 def final_state(dataset: xr.Dataset) -> State:
-    """The trained state at the end of a run of `learn`, to continue, branch or resample; works after a netCDF round trip.
+    """The trained state at the end of a run of `learn`, from which you can continue, branch or resample.
 
-    Raises ValueError for a Dataset that does not come from `learn`, and for a network run that diverged.
+    `dataset`: a result of `learn`, which may come from a netCDF file. Returns a state of the kind that was trained, such as
+    `Overlaps` or `Network`. For a batch the result is a batch of those networks that the Dataset holds, and for
+    dataset.isel(batch=0) it is a single state.
+
+    Raises ValueError for a Dataset that does not come from `learn`, and if any of its networks diverged.
     """
     description(dataset, "state")  # raises for a Dataset of another kind
     lost = np.flatnonzero(~np.isfinite(dataset["loss"].values[..., -1]))
     if lost.size and "batch" in dataset.dims:
-        mend = "Select the others first, with dataset.isel(batch=...)."
+        mend = "Select the other networks first, with dataset.isel(batch=...)."
         raise argument_error("dataset", "hold runs that reached their end", f"networks {lost.tolist()} diverged", mend)
     if lost.size or "failed" in description(dataset, "endings"):
-        mend = "What was saved of it is in the dataset."
+        mend = "The trajectory before that is in the dataset."
         raise argument_error("dataset", "come from a run that reached its end", "this one diverged", mend)
     return _read(dataset, "final")
 
 
 def initial_state(dataset: xr.Dataset) -> State:
-    """The state that a run of `learn` started from; of a batch, those of the networks that are in the Dataset.
+    """The state from which a run of `learn` started.
 
-    Raises ValueError for a Dataset that does not come from `learn`.
+    `dataset`: a result of `learn`, which may come from a netCDF file. For a batch the result is a batch of those networks that
+    the Dataset holds, and for dataset.isel(batch=0) it is a single state. Raises ValueError for a Dataset that does not come
+    from `learn`.
     """
     return _read(dataset, "initial")
 
 
 def select(dataset: xr.Dataset, batched: Any) -> Any:
-    """Of arrays with a leading batch axis, the part for the networks that are in a Dataset."""
+    """The part of arrays with a leading batch axis that belongs to the networks that the Dataset holds."""
     if "batch" not in dataset.coords:
-        raise argument_error("dataset", "have the coordinate `batch`, which says which networks it holds", "it was dropped")
+        must = "have the coordinate `batch`, which says which networks it holds"
+        raise argument_error("dataset", must, "it was dropped", "Select networks without drop=True.")
     networks = dataset["batch"].values
     return jax.tree.map(lambda leaf: leaf[networks, ...], batched)
 
@@ -158,25 +165,26 @@ def grams(dataset: xr.Dataset) -> np.ndarray:
     """The overlap matrices (..., time, D, D) of a Dataset of `learn`."""
     if "sigma" not in dataset:
         mend = "Its eigenvalues are in `eigenvalue_real` and `eigenvalue_imag`."
-        raise argument_error("dataset", "be that of a network with overlaps", "its whole W learned", mend)
+        came = "it is that of a network whose whole W learned"
+        raise argument_error("dataset", "be that of a network with overlaps", came, mend)
     return layout_of(dataset).matrix(dataset["sigma"].values)
 
 
 def layout_of(dataset: xr.Dataset) -> Layout:
-    """The layout of the network that a run of `learn` trained."""
+    """The layout (the order and names of the connectivity vectors) of the network that a run of `learn` trained."""
     start = description(dataset, "state")
     return Layout(start["inputs"], start["rank"], start["outputs"])
 
 
 def description(dataset: xr.Dataset, name: str) -> Any:
-    """What `learn` wrote down about a run: its "state", "task", "rnn", "rule", "saves", "key", "precision" or "version"."""
+    """What `learn` wrote into an attribute: "state", "task", "rnn", "rule", "saves", "key", "precision", "version", ..."""
     if name not in dataset.attrs:
         raise argument_error("dataset", "be a result of `learn`", f"it has no attribute {name!r}")
     return json.loads(dataset.attrs[name])
 
 
 def _times(done: Sequence[Trajectory]) -> dict[str, Any]:
-    """Coordinates along time, cumulative over phases; one row per network where networks of a batch differ in them."""
+    """The coordinates along time, added up over phases. They have one row per network if networks of a batch can differ."""
     coordinates: dict[str, Any] = {}
     for name, meaning in (("time", "learning time, learning rate x step"), ("step", "gradient step")):
         if any(name not in one.rows for one in done):

@@ -1,4 +1,4 @@
-"""Discrete learning: one compiled loop over steps for every state, task and optimiser."""
+"""Learning in discrete steps: one compiled loop, the same for every state, task and optimiser."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -14,11 +14,11 @@ from overlaps.learning._problem import Parameters, Problem
 from overlaps.learning._record import Record, endings, limits
 from overlaps.learning._rules import GradientDescent, OptimizerFactory
 
-EXPLOSION = 1e9  # growth of the loss, relative to its start (at least 1), that counts as divergence
+EXPLOSION = 1e9  # a network has diverged if its loss exceeds this number times max(initial loss, 1)
 
 
 class Carry(NamedTuple):
-    """Parameters that the next step evaluates, and the last ones that were evaluated."""
+    """What changes from step to step: the parameters that the next step evaluates, and the last ones that were evaluated."""
 
     step: Int[AnyArray, "*batch"]
     parameters: Parameters
@@ -47,9 +47,9 @@ def descend(
     chunks: list[np.ndarray],
     lost: Bool[np.ndarray, "*batch"],
 ) -> Iterator[Record]:
-    """Run the rule; yield what was recorded at the steps of each chunk, until there is nothing left to do.
+    """Run the rule, and yield one record per chunk of steps, with what was recorded at these steps.
 
-    Networks that are `lost` to begin with stand still and are NaN.
+    Networks that are `lost` at the start do not move. They are NaN in the records.
     """
     shape = lost.shape
     parameters = problem.parameters()
@@ -95,7 +95,7 @@ def descend(
 
 
 def _failure(failed: Any, step: Any, learning_rate: Any, first: Any, loss: Any) -> str:
-    """What happened to the first network that failed."""
+    """A message that says what happened to the first network that failed."""
     which = np.unravel_index(np.argmax(failed), failed.shape)
     return (
         f"at step {step[which]} (learning time {step[which] * learning_rate[which]:.6g}) the loss was {loss[which]:.3g}, "

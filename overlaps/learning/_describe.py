@@ -1,4 +1,4 @@
-"""Descriptions as plain JSON: enough to run a result again."""
+"""Descriptions of states, tasks and rules as plain JSON, from which a run can be repeated."""
 
 import base64
 import dataclasses
@@ -36,15 +36,17 @@ FUNCTIONS = {
     "jax.lax": jax.lax,
     "overlaps.tasks": tasks,
 }
-LARGE = 1000  # numbers, from which on an array is packed
+LARGE = 1000  # arrays with more numbers than this are written as compressed bytes
 
 
 def describe(thing: Any) -> Any:
-    """A JSON-ready description: nested lists for arrays, {"type": ..., arguments} for the library's own objects.
+    """A description of `thing` that can be written as JSON, and from which `restore` makes the thing again.
 
-    Large arrays are {"packed": base64 of their compressed bytes}. Functions of jax.nn, jax.numpy, jax.scipy.special, jax.lax
-    and optax, functools.partial of them, and solvers of diffrax, go by name. What cannot be written down (a lambda) becomes
-    {"opaque": text}, which `restore` refuses.
+    - Arrays become nested lists. Large arrays become {"packed": base64 of their compressed bytes, ...}.
+    - Objects of this library become {"type": name, and the arguments}.
+    - Functions of jax.nn, jax.numpy, jax.scipy.special, jax.lax, overlaps.tasks and optax, functools.partial of them, and
+      solvers of diffrax with default arguments are written by name.
+    - Everything else, such as a lambda, becomes {"opaque": text}, which `restore` refuses.
     """
     if thing is None or isinstance(thing, bool | int | float | str):
         return thing
@@ -74,12 +76,12 @@ def describe(thing: Any) -> Any:
 
 
 def restore(description: Any) -> Any:
-    """The object that `describe` described; raises ValueError for what could not be written down."""
+    """The object that `describe` described. Raises ValueError if the description holds something that is "opaque"."""
     if isinstance(description, list):
         return [restore(value) for value in description]
     if not isinstance(description, Mapping):
         return description
-    if "type" in description:  # first: the other keys may be among its arguments
+    if "type" in description:  # checked first, because an argument of a type may have the name of a key that is checked below
         fields = {name: restore(value) for name, value in description.items() if name != "type"}
         if description["type"] in DESCRIBED:
             return DESCRIBED[description["type"]](**fields)
@@ -110,7 +112,7 @@ def restore(description: Any) -> Any:
 
 
 def kind_of(name: str) -> type[State]:
-    """The kind of state of this name; raises ValueError for one that is not imported."""
+    """The class of states of this name. Raises ValueError if no imported class has this name."""
     if name not in State.kinds:
         must = f"describe one of {', '.join(sorted(State.kinds))}"
         raise argument_error("dataset", must, f"its state is of the kind {name}", "Import the module that defines it first.")

@@ -1,4 +1,7 @@
-"""Which optimisers close on overlaps: those that commute with isometries of neuron space."""
+"""A numerical check that tells which optimisers close on overlaps: those that commute with isometries of neuron space.
+
+An optimiser closes on overlaps if the overlaps, and its memory, fix the later overlaps, whatever the single neurons are.
+"""
 
 import functools
 from collections.abc import Callable
@@ -32,13 +35,16 @@ TOLERANCE = 1e-9
 
 
 def why_not_equivariant(optimizer: OptimizerFactory, learning_rate: float, dense: bool = False) -> str:
-    """Why an optimiser does not close on overlaps, or "" if it does.
+    """A text that says why an optimiser does not close on overlaps, or "" if it does.
 
-    It closes if its updates of Q F are Q times its updates of F for every isometry Q into a larger neuron space: then the
-    overlaps of N neurons are those of the minimal network at every step (docs/optimizers.md). For `dense` networks, whose
-    factor [W, m, z] has columns that are neurons too, the same holds with Q W Q^T, Q m, Q z, whatever stands in W beside them.
-    Decided numerically, over several steps with gradients of very different sizes; rules that change after many steps escape
-    it.
+    An isometry is a matrix Q with Q^T Q = 1, here into the space of a larger number of neurons. The optimiser closes if its
+    updates of Q F are Q times its updates of the factor F, for every Q. Then the overlaps of N neurons are those of the minimal
+    network, with one neuron per vector, at every step (docs/optimizers.md). For `dense` networks, the columns of W in the
+    factor [W, m, z] belong to neurons too. Then Q W Q^T, Q m, Q z take the place of Q F, and W may have any other part beside
+    Q W Q^T.
+
+    The check is numerical. It takes twelve steps, with gradients of very different sizes. It does not detect a rule that
+    changes its behaviour only after these steps.
     """
     with jax.enable_x64(True):
         deviation = float(_probe(optimizer, MANY_NEURONS, dense)(learning_rate))
@@ -49,17 +55,18 @@ def why_not_equivariant(optimizer: OptimizerFactory, learning_rate: float, dense
         rotation = float(_probe(optimizer, FEW_NEURONS, dense)(learning_rate))
     if rotation <= TOLERANCE:
         return (
-            f"depends on the number of neurons: with more of them the same network has updates that differ by {deviation:.2g}"
+            f"depends on the number of neurons: for the same overlaps and more neurons, its updates differ by {deviation:.2g}"
+            " of their size"
         )
     return f"looks at single neurons: rotating neuron space changes its updates by {rotation:.2g} of their size"
 
 
 @functools.lru_cache(maxsize=32)
 def _probe(optimizer: OptimizerFactory, neurons: int, dense: bool) -> Callable[[float], Float[AnyArray, ""]]:
-    """Largest relative difference between the embedded updates of F and the updates of the embedded F.
+    """A function of the learning rate: the largest relative difference between updates of Q F and Q times updates of F.
 
-    That is Q F with Q of shape (neurons, few), and for dense networks Q F [Q^T 0; 0 1] with 1 - Q Q^T added to W: what a rule
-    does to that, such as decay, is its own affair.
+    Q is a random isometry of shape (neurons, few). For dense networks the image of F is Q F [Q^T 0; 0 1], with 1 - Q Q^T added
+    to W. What the rule does to this added part, such as weight decay, is not compared.
     """
     generator = np.random.default_rng(0)
     isometry, _ = np.linalg.qr(generator.standard_normal((neurons, FEW_NEURONS)))
@@ -82,7 +89,7 @@ def _probe(optimizer: OptimizerFactory, neurons: int, dense: bool) -> Callable[[
             gradient = size * direction
             update_few, memory_few = transformation.update(jnp.asarray(gradient), memory_few, few)
             update_many, memory_many = transformation.update(embed(gradient), memory_many, many)
-            scale = jnp.linalg.norm(update_few) + jnp.linalg.norm(update_many) + jnp.finfo(float).tiny  # an update may be 0
+            scale = jnp.linalg.norm(update_few) + jnp.linalg.norm(update_many) + jnp.finfo(float).tiny  # an update can be 0
             difference = update_many - embed(update_few)
             if dense:
                 difference = jnp.concatenate([(isometry.T @ difference).ravel(), (difference @ right.T).ravel()])

@@ -1,4 +1,4 @@
-"""The one verb: train any state on any task by any rule."""
+"""The function `learn`, which trains any state on any task by any rule, and `rerun`, which repeats a run."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -21,7 +21,10 @@ from overlaps.learning._rules import GradientDescent
 
 
 class DivergenceError(RuntimeError):
-    """Learning could not go on. `dataset` holds the trajectory up to that point."""
+    """The error that `learn` raises when it cannot go on, because the loss explodes or the solver fails.
+
+    If anything was recorded before, the attribute `dataset` holds the trajectory up to that point.
+    """
 
     dataset: xr.Dataset
 
@@ -37,37 +40,82 @@ def learn(
     precision: str = "float64",
     observe: Sequence[str] = (),
 ) -> xr.Dataset:
-    """Train `state` on `task` by `rule`, or through a list of phases, and return its trajectory.
+    """Train a network, or its overlaps, on a task by a learning rule, and return the trajectory as an xarray Dataset.
 
-    `state`: `Overlaps` (theory, independent of N; exact for linear phi), `MeanField` (N to infinity, exact for every phi) or
-    `Network` (all N neurons are simulated), or `DenseNetwork`, whose whole W learns. `task`: from `overlaps.tasks`, or a list
-    of `Phase(name, task, rule)`, which run one after the other; `rule` is None then. `rule`: `GradientFlow` or
-    `GradientDescent`. `saves`: number of saved points per phase, first and last included, at most one per step of descent.
-    `key`: a jax.random key or an integer seed, for tasks that draw samples. `progress`: show a bar. `precision`: "float32"
-    accepts and computes in single precision. `observe`: what else to record at the saved points: "moments" of the neurons of a
-    network or a mean field (`skewness` and `kurtosis` per vector, `non_gaussianity` of all), "output" on the trials of the
-    task, (trial, sample, readout).
+    The connectivity vectors are the input vectors m, the recurrent vectors u and v, and the readout vectors z. An overlap is
+    the scalar product of two of them, divided by the number of neurons N. For example, zm is z.m / N. Equations:
+    docs/theory.md, "The learning flow".
 
-    A leading axis of states, task parameters, learning rates or keys is a batch of networks, trained side by side. Where one
-    of them diverges it is NaN from there on, in later phases too, and a RuntimeWarning names it. With a single key all of them
-    see the same samples and the same noise; an array of keys gives each its own.
+    The arguments are:
 
-    Returns a Dataset with dims `time` (learning time = learning rate x step; coords `step` for descent, `phase` for phases) and
-    `overlap` (labels; coords `left`, `right`, `visible`), variables `sigma(time, overlap)`, `loss(time)` and
-    `gradient_norm(time)`, the norm of dL/dF; for networks also `initial_vectors` and `final_vectors` (neuron, vector). A
-    `DenseNetwork` has in place of `sigma` the eigenvalues of W, as lines that do not swap, `eigenvalue_real` and
-    `eigenvalue_imag` (time, eigenvalue), the one of them of the largest `coupling` of input and readout at the end,
-    `outlier_real` and `outlier_imag` (time), the cosines between vectors and eigenvectors, `alignment_right` and
-    `alignment_left` (time, eigenvalue, vector), `weight_change(time)`, the Frobenius norm of the change of W, and `initial_W`
-    and `final_W` (docs/integration.md). A batch adds the leading dim `batch`, and has `learning_time(batch, time)` in place of
-    `time` where learning rates differ or a rule can stop early, with `step(batch, time)` then: a network that stopped repeats
-    its last row until all have. A JSON description is in the attributes, as are `endings`, how each phase ended, `reached`, the
-    time, step, loss and gradient norm where it did, counted from its start (null for networks that diverged), and `acts_on`,
-    whether the rule saw the factor F or the vectors P (docs/optimizers.md). Equations: docs/theory.md, "The learning flow".
+    - `state`: what to train. `Overlaps` are the matrix of overlaps alone: the theory, which does not depend on N. It is exact
+      for a linear transfer function phi. For other phi it is an approximation, the Gaussian closure (docs/activity.md). A
+      `MeanField` is the limit of N to infinity, exact for every phi. A `Network` has N neurons, which are all simulated. A
+      `DenseNetwork` has N neurons and a recurrent matrix W that learns as a whole.
+    - `task`: a task from `overlaps.tasks`, or a list of `Phase(name, task, rule)`, which run one after the other.
+    - `rnn`: an `RNN`, the dynamics of the network.
+    - `rule`: a `GradientFlow` or a `GradientDescent`; None for a list of phases, which have their own rules.
+    - `saves`: the number of saved points per phase, with the first and the last one. Descent saves at most one per step.
+    - `key`: a jax.random key or an integer seed, for tasks that draw samples (fresh trials, noise).
+    - `progress`: whether to show a progress bar.
+    - `precision`: "float64" or "float32". "float32" accepts arrays in single precision and computes in single precision.
+    - `observe`: what else to record at the saved points, one name or a list of names. "moments" are moments over the neurons of
+      a network or a mean field: `skewness` and `kurtosis` (time, vector), and `non_gaussianity` (time), the distance of all
+      vectors from a joint normal distribution. "output" is `output` (time, trial, sample, readout) on the trials of the task.
 
-    Raises ValueError for arguments that do not fit together, all phases being checked before the first one runs, and
-    `DivergenceError` when the loss explodes or the solver fails. What ends a run in its middle, an interrupt from the keyboard
-    included, carries the trajectory so far as its attribute `dataset`.
+    A leading axis of the arrays of a state, of task parameters, of learning rates or of keys makes a batch: several networks
+    that are trained side by side. With a single key all of them see the same samples and the same noise. With an array of keys
+    each network has its own. If a network of a batch diverges, it is NaN from there on, also in later phases, and a
+    RuntimeWarning names it.
+
+    The Dataset has these dimensions and coordinates:
+
+    - `time`: learning time, which is learning rate x step, added up over phases. Coordinates along it are `step`, for descent,
+      and `phase`, the name of the phase, for a list of phases.
+    - `overlap`: the labels of the overlaps, such as "zm". Coordinates along it are `left` and `right`, the two vectors, and
+      `visible`, which tells whether the loss depends on the overlap.
+
+    The Dataset has these variables:
+
+    - `sigma` (time, overlap), the overlaps.
+    - `loss` (time).
+    - `gradient_norm` (time), the norm of dL/dF over the vectors that learn. F is the factor, a matrix with F^T F = G, where G
+      is the overlap matrix. For N neurons F is P / sqrt(N), where P = [m u v z] has the vectors as columns. For a
+      `DenseNetwork` F is [W, m / sqrt(N), z / sqrt(N)].
+    - `initial_vectors` and `final_vectors` (neuron, vector), for every state but `Overlaps`.
+
+    For a `DenseNetwork` these variables take the place of `sigma` (docs/integration.md):
+
+    - `eigenvalue_real` and `eigenvalue_imag` (time, eigenvalue), the eigenvalues of W. Each is followed over time as a line
+      that does not swap with others.
+    - `coupling` (time, eigenvalue), how strongly each eigenvalue couples input and readout.
+    - `outlier_real` and `outlier_imag` (time), the outlier: the line with the largest coupling at the end.
+    - `alignment_right` and `alignment_left` (time, eigenvalue, vector), the cosines between vectors and eigenvectors of W.
+    - `weight_change` (time), the Frobenius norm of the change of W.
+    - `initial_W` and `final_W` (neuron, source).
+
+    A batch adds the leading dimension `batch`. If the learning rate is an array, or if the rule can stop early,
+    `learning_time` (batch, time) replaces the coordinate `time`. If descent can stop early, `step` has the dimensions (batch,
+    time) too. A network that stopped repeats its last row until all networks have stopped.
+
+    Attributes of the Dataset describe the run as JSON texts, so that `rerun` can repeat it. Other attributes are JSON lists
+    with one entry per phase. For a batch, `endings` and `reached` have a value for each network.
+
+    - `endings`: how the phase ended: "complete", "stop_loss", "stop_gradient" or "failed".
+    - `reached`: the time, step, loss and gradient norm at the end of the phase. Time and step count from its start. Networks
+      that diverged have null.
+    - `acts_on`: whether the rule saw the "factor F" or the "vectors P" (docs/optimizers.md).
+
+    Raises ValueError for arguments that do not fit together. All phases are checked before the first one runs, except for what
+    depends on the network at the start of a later phase. Raises `DivergenceError` when the loss explodes or the solver fails;
+    for a batch, when this happens to all networks. An exception that ends a run in its middle, also an interrupt from the
+    keyboard, carries the trajectory so far as its attribute `dataset`.
+
+    >>> import overlaps as ov
+    >>> task, rule = ov.tasks.exponential_filter(rate=0.2), ov.GradientDescent(learning_rate=5e-3, steps=100)
+    >>> dataset = ov.learn(ov.Overlaps.random(0), task, ov.RNN(dt=0.05), rule, saves=11)
+    >>> dataset["sigma"].dims, dataset["sigma"].shape, bool(dataset["loss"][-1] < dataset["loss"][0])
+    (('time', 'overlap'), (11, 10), True)
     """
     choice("precision", precision, ("float64", "float32"))
     _check_state(state, precision)
@@ -113,10 +161,11 @@ def learn(
 
 
 def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
-    """Run again what a Dataset of `learn` describes; works after a netCDF round trip.
+    """Run again what a Dataset of `learn` describes, and return the new Dataset.
 
-    Of a batch, those networks that are in the Dataset: rerun(dataset.isel(batch=0)) repeats the first. Raises ValueError for a
-    Dataset that does not come from `learn`, or whose rule held something that cannot be written down, such as a lambda.
+    The Dataset may come from a netCDF file. If it holds a selection of the networks of a batch, only these run again:
+    rerun(dataset.isel(batch=0)) repeats the first network. Raises ValueError for a Dataset that does not come from `learn`, or
+    if the run used something that cannot be written down, such as a lambda.
     """
     task, rule = restore(description(dataset, "task")), restore(description(dataset, "rule"))
     rnn = restore(description(dataset, "rnn"))
@@ -132,7 +181,7 @@ def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
 
 
 def _selected(dataset: xr.Dataset, task: Any, rule: Rule) -> tuple[Any, Rule]:
-    """A task and a rule for the networks that are in a Dataset."""
+    """The part of a task and a rule that belongs to the networks that the Dataset holds."""
     if task.batch:
         task = select(dataset, task)
     if isinstance(rule, GradientDescent) and np.ndim(rule.learning_rate):
@@ -145,7 +194,8 @@ def _phases(task: Any, rule: Any) -> list[Phase]:
         if not task or not all(isinstance(phase, Phase) for phase in task):
             raise argument_error("task", "be a task or a list of Phase(name, task, rule)", f"{task!r} came")
         if rule is not None:
-            raise argument_error("rule", "be None for a list of phases, which have their own", f"{type(rule).__name__} came")
+            came = f"{type(rule).__name__} came"
+            raise argument_error("rule", "be None for a list of phases, which have their own rules", came)
         return list(task)
     return [Phase.unnamed(task, rule)]
 
@@ -163,7 +213,7 @@ def _check_observables(runs: list[Run]) -> None:
     for run in others:
         if run.observable_shapes != first.observable_shapes:
             shapes = [{name: one.shape for name, one in each.observable_shapes.items()} for each in (first, run)]
-            came = f"they are {shapes[0]} in phase {first.phase.name!r} and {shapes[1]} in {run.phase.name!r}"
+            came = f"the shapes are {shapes[0]} in phase {first.phase.name!r} and {shapes[1]} in {run.phase.name!r}"
             raise argument_error("observe", "ask for what has one shape in all phases", came, "Run the phases one by one.")
 
 
@@ -173,7 +223,7 @@ def _check_state(state: Any, precision: str) -> None:
     if is_traced(state) or is_inside_trace():
         require_x64("learn")
         raise argument_error(
-            "state", "be concrete", "it is traced by a surrounding jit, vmap or grad", "Call `learn` outside of it."
+            "state", "hold known numbers", "a surrounding jit, vmap or grad traces them", "Call `learn` outside of it."
         )
     narrow = {str(leaf.dtype) for leaf in jax.tree.leaves(state)} - {"float64"}
     if precision == "float64" and narrow:
@@ -186,30 +236,30 @@ def _check_state(state: Any, precision: str) -> None:
 
 
 def _report_unstable(run: Run, lost: np.ndarray) -> None:
-    """Warn of networks of a batch that cannot start a phase."""
+    """Warn of those networks of a batch that cannot start the phase of this run."""
     unfit = np.flatnonzero(run.lost & ~lost)
     if unfit.size:
         warn(
             f"{unfit.size} of {lost.size} networks cannot start phase {run.phase.name!r} and are NaN from there on: networks "
-            f"{unfit.tolist()} are unstable, or too fast for the horizon of the task.",
+            f"{unfit.tolist()} are unstable, or too fast to be resolved over the horizon of the task.",
         )
 
 
 def _report(record: Record, rule: Rule) -> None:
-    """Raise for a network that diverged, or for a batch of which nothing is left; warn of single ones of a batch."""
+    """Raise an error if the network, or all networks of a batch, diverged. Warn if some networks of a batch diverged."""
     if not record.failure:
         return
     if isinstance(rule, GradientDescent):
         mend = f"Lower `learning_rate` (now {np.max(rule.learning_rate):g})."
     else:
         mend = (
-            "The network may have run into instability, or the flow may be stiff: try solver=diffrax.Kvaerno5(), looser "
-            "`rtol` and `atol`, or a smaller start."
+            "The network may have become unstable, or the flow may be stiff (with very fast and very slow changes): try "
+            "solver=diffrax.Kvaerno5(), larger `rtol` and `atol`, or smaller initial vectors."
         )
     if record.failed_altogether and record.position <= 0:
         raise DivergenceError(
-            f"Learning cannot start: {record.failure}. Activity of the initial network may grow too much over the horizon, or "
-            "be too fast to be resolved: scale u and v down, or shorten the horizon."
+            f"Learning cannot start: {record.failure}. The activity of the initial network may grow too much over the horizon, "
+            "or may be too fast to be resolved: scale u and v down, or shorten the horizon."
         )
     if record.failed_altogether:
         raise DivergenceError(

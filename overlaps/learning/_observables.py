@@ -1,4 +1,4 @@
-"""What a run can record beside overlaps and loss: how far neurons are from Gaussian, and outputs."""
+"""What a run can record besides overlaps and loss: how far the neurons are from a Gaussian distribution, and outputs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,11 +22,11 @@ MEANINGS = {
     "non_gaussianity": "divergence of neurons from a joint normal distribution",
     "output": "output on the trials of the task",
 }
-SINGULAR = 1e-10  # relative variance below which a direction of the vectors counts as empty
+SINGULAR = 1e-10  # a direction whose variance is below this, relative to the largest variance, counts as having none
 
 
 def check_observables(names: Sequence[str], state: State, objective: Any) -> None:
-    """Raise ValueError unless the state and the task have what is named."""
+    """Raise ValueError unless the state and the task have the observables of these names."""
     for name in names:
         if name not in OBSERVABLES:
             raise argument_error("observe", f"hold names out of {', '.join(OBSERVABLES)}", f"{name!r} came")
@@ -34,12 +34,13 @@ def check_observables(names: Sequence[str], state: State, objective: Any) -> Non
         mend = "Overlaps are Gaussian by assumption: use overlaps.mean_field() or overlaps.sample(n, key)."
         raise argument_error("observe", "ask for moments of a network or a mean field alone", "the state has no neurons", mend)
     if "output" in names and not hasattr(_clean(objective), "response"):
-        mend = "Use fixed trials: flip_flop(key), or task.sample(key) of fresh ones."
-        raise argument_error("observe", "ask for the output on tasks of fixed trials alone", "the task has none", mend)
+        mend = "Use fixed trials: flip_flop(key), or task.sample(key) of a task that draws new trials."
+        came = "the task has no fixed trials"
+        raise argument_error("observe", "ask for the output on tasks of fixed trials alone", came, mend)
 
 
 def observe(state: State, objective: Any, names: tuple[str, ...]) -> dict[str, AnyArray]:
-    """The observables of these names, by the names of their variables."""
+    """The values of the observables of these names: a dictionary from the name of each variable to its value."""
     values = {}
     if "moments" in names and (neurons := state.neurons()) is not None:
         values |= moments(*neurons)
@@ -49,10 +50,11 @@ def observe(state: State, objective: Any, names: tuple[str, ...]) -> dict[str, A
 
 
 def moments(vectors: Float[AnyArray, "N D"], weights: Float[AnyArray, " N"]) -> dict[str, AnyArray]:
-    """Skewness and excess kurtosis of each vector, and the distance of all of them from joint normality.
+    """Skewness and excess kurtosis of each vector, and the distance of all vectors from a joint normal distribution.
 
-    The distance is |kappa_3|^2 / 12 + |kappa_4|^2 / 48 with the third and fourth cumulants of the whitened vectors, the leading
-    terms of their Kullback-Leibler divergence from a normal distribution (Edgeworth). Of N Gaussian neurons it is about
+    `vectors` has one row per neuron, and `weights` the weight of each neuron in averages over neurons. The distance is
+    |kappa_3|^2 / 12 + |kappa_4|^2 / 48, with the third and fourth cumulants of the whitened vectors. These are the leading
+    terms of the Kullback-Leibler divergence from a normal distribution (Edgeworth). For N Gaussian neurons it is about
     (D (D + 1) (D + 2) / 12 + D (D + 1) (D + 2) (D + 3) / 48) / N by chance alone.
     """
     size = vectors.shape[1]
@@ -76,5 +78,5 @@ def moments(vectors: Float[AnyArray, "N D"], weights: Float[AnyArray, " N"]) -> 
 
 
 def _clean(objective: Any) -> Any:
-    """The objective without the label noise that may surround it."""
+    """The objective without label noise, if it has some."""
     return getattr(objective, "clean", objective)

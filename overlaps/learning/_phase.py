@@ -1,4 +1,4 @@
-"""A phase of learning: one task and one rule, run from a state to the state that it leaves behind."""
+"""A phase of learning: one task and one rule, which bring a network from an initial state to a final state."""
 
 import dataclasses
 import math
@@ -25,9 +25,20 @@ Rule = GradientFlow | GradientDescent
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """One phase of a protocol for `learn`: train on `task` by `rule`, under a `name` that the results carry as `phase`.
+    """One phase of a list of phases for `learn`: train on one task by one rule.
 
-    Momentum and the like start afresh with each phase.
+    - `name`: a text; results have it as the coordinate `phase`.
+    - `task`: a task from `overlaps.tasks`.
+    - `rule`: a `GradientFlow` or a `GradientDescent`. Its memory, such as momentum, starts anew with each phase.
+
+    Raises ValueError for arguments of another kind, and for an empty name.
+
+    >>> import overlaps as ov
+    >>> A, B = ov.tasks.exponential_filter(rate=0.2), ov.tasks.exponential_filter(rate=0.4)
+    >>> phases = [ov.Phase(name, task, ov.GradientDescent(steps=50)) for name, task in (("A", A), ("B", B))]
+    >>> dataset = ov.learn(ov.Overlaps.random(0), phases, ov.RNN(dt=0.05), saves=3)
+    >>> dataset["step"].values, dataset["phase"].values.tolist()
+    (array([  0,  25,  50,  50,  75, 100]), ['A', 'A', 'A', 'B', 'B', 'B'])
     """
 
     name: str
@@ -44,14 +55,14 @@ class Phase:
 
     @classmethod
     def unnamed(cls, task: Any, rule: Rule) -> "Phase":
-        """The one phase of a run that is no protocol."""
+        """The single phase of a run on one task, which has no name."""
         phase = cls("unnamed", task, rule)
         object.__setattr__(phase, "name", "")
         return phase
 
 
 def batch_size(state: State, phases: list[Phase], key: Any) -> int | None:
-    """The number of networks that states, tasks, learning rates and keys ask for, None for a single one."""
+    """The number of networks in the batch that the state, tasks, learning rates and keys make; None for a single network."""
     sizes = {"state": state.batch, "key": () if key is None else key.shape}
     for phase in phases:
         sizes[f"task {phase.name}".rstrip()] = phase.task.batch
@@ -62,12 +73,17 @@ def batch_size(state: State, phases: list[Phase], key: Any) -> int | None:
         return None
     if len(set(found.values())) > 1 or any(len(shape) != 1 for shape in found.values()):
         listed = ", ".join(f"{name} {shape}" for name, shape in found.items())
-        raise argument_error("state", "agree with tasks, learning rates and keys on one batch axis", f"they have {listed}")
+        must = "agree with tasks, learning rates and keys on one batch axis"
+        raise argument_error("state", must, f"their batch axes have the shapes {listed}")
     return next(iter(found.values()))[0]
 
 
 class Run:
-    """A phase, checked when made as far as its first state does not matter; iterating computes it chunk by chunk."""
+    """A phase that is being run.
+
+    The constructor checks everything that does not depend on the state at which the phase starts, `start` sets this state, and
+    iterating computes the phase chunk by chunk.
+    """
 
     def __init__(
         self, phase: Phase, state: State, rnn: RNN, saves: int, key: Any, batch: int | None, observed: tuple[str, ...] = ()
@@ -83,9 +99,10 @@ class Run:
         self.saved, self._points = _points(rule, saves, state.pieces(saves), self.rates.dtype)
 
     def start(self, state: State, lost: np.ndarray) -> None:
-        """Build the problem at a state, of which networks may be `lost`: they are NaN, and stay so.
+        """Prepare the phase to start at a state. The networks in `lost` have diverged before; they stay NaN.
 
-        Networks that learning has made unfit for the task of this phase are lost, too, unless all of them are.
+        Earlier phases can make a network unfit for the task of this phase, for example unstable. Such networks count as lost,
+        too, unless no network would be left: then the task raises its error.
         """
         task, rule = self.phase.task, self.phase.rule
         if self.batch is not None and state is not self._first:
@@ -107,46 +124,47 @@ class Run:
 
     @property
     def lost(self) -> np.ndarray:
-        """Which networks have diverged by now."""
+        """Which networks have diverged so far."""
         return self._lost if self._last is None else np.asarray(self._last.ending == Ending.FAILED)
 
     def end(self) -> Any:
-        """The state that the phase has come to, NaN for networks that diverged, None if all of it did."""
+        """The state that the phase has reached so far: NaN for diverged networks of a batch, None if all networks diverged."""
         if np.all(self.lost):
             return None
         state = self.problem.start if self._last is None else self.problem.state(self._last.parameters)
         return _filled(state, self.lost, jax.tree.map(lambda leaf: np.nan, state)) if np.any(self.lost) else state
 
     def __iter__(self) -> Iterator[Record]:
-        """What was recorded on the way, until every network has come to its end."""
+        """Yield the records of the chunks, until no network goes on."""
         for record in self._records:
             kept = np.isin(record.asked, self.saved)
-            kept[-1:] = True  # where a run may be interrupted
+            kept[-1:] = True  # a run may be interrupted here, and then this is its last point
             shown = dataclasses.replace(record, values=self._first.condensed(record.values, kept))
-            self._last = record  # not before: an interrupt must find the state and the rows at one point
+            self._last = record  # set here and not earlier, so that an interrupt finds state and rows at the same point
             yield shown
             if record.over:
                 return
 
 
 def _filled(state: State, lost: np.ndarray, other: Any) -> Any:
+    """The state with the values of `other` for the networks that are lost."""
     return jax.tree.map(lambda leaf, value: np.where(lost.reshape(-1, *[1] * (leaf.ndim - 1)), value, leaf), state, other)
 
 
 def _repeated(tree: Any, number: int) -> Any:
-    """A batch of equal ones."""
+    """A batch of equal copies."""
     return jax.tree.map(lambda leaf: np.broadcast_to(leaf, (number, *np.shape(leaf))), tree)
 
 
 def _filled_in(state: State, lost: np.ndarray) -> State:
-    """The state with the first network that is not lost in place of those that are: they must not hinder the others."""
+    """The state with a copy of the first network that is not lost in place of each lost one, so that all can be computed."""
     return _filled(state, lost, jax.tree.map(lambda leaf: leaf[np.argmin(lost)], state)) if np.any(lost) else state
 
 
 def _check_sizes(task: Task, state: State, rnn: RNN, observed: tuple[str, ...]) -> Any:
-    """Raise what the task raises whatever the numbers in the state are: later phases start from other ones.
+    """Raise the errors of the task that do not depend on the numbers in the state, because a later phase starts from others.
 
-    Returns what is observed, as shapes.
+    Returns the shapes of what is observed.
     """
     state = first_of(state) if state.batch else state
     task = first_of(task) if task.batch else task
@@ -162,7 +180,10 @@ def _check_sizes(task: Task, state: State, rnn: RNN, observed: tuple[str, ...]) 
 def _checked_key(key: Any, rule: Rule, batch: int | None) -> Any:
     if isinstance(rule, GradientFlow):
         raise argument_error(
-            "rule", "be a GradientDescent for a task that draws samples", "a GradientFlow came", "A flow has no steps."
+            "rule",
+            "be a GradientDescent for a task that draws samples",
+            "a GradientFlow came",
+            "Such a task draws new samples at each step, and a flow has no steps.",
         )
     if key is None:
         raise argument_error("key", "be a jax.random key or an integer seed for a task that draws samples", "None came")
@@ -170,7 +191,7 @@ def _checked_key(key: Any, rule: Rule, batch: int | None) -> Any:
 
 
 def _sees_neurons(state: State, rule: Rule) -> bool:
-    """Whether the rule works on single neurons; raises ValueError where that does not close."""
+    """Whether the rule looks at single neurons, as Adam does. Raises ValueError if such a rule cannot train the state."""
     if isinstance(rule, GradientFlow) or rule.optimizer is None:
         return False
     try:
@@ -180,12 +201,12 @@ def _sees_neurons(state: State, rule: Rule) -> bool:
             "optimizer",
             "return an optax transformation that needs gradients and parameters alone",
             f"trying it gave: {error}",
-            "Rules that search along a line need values of the loss, which they are not given here.",
+            "A rule that searches along a line also needs values of the loss, which `learn` does not give to it.",
         ) from error
     if reason and not state.takes_neuron_rules:
         raise argument_error(
             "optimizer",
-            "commute with rotations of neuron space and not depend on their number, to train anything but a network",
+            "commute with rotations of neuron space and not depend on the number of neurons, to train anything but a network",
             f"{getattr(rule.optimizer, '__name__', 'this one')} {reason}",
             "Train a finite network with it (overlaps.sample(n, key), or the DenseNetwork before its reduction), or use plain "
             "descent, momentum or weight decay.",
@@ -194,11 +215,11 @@ def _sees_neurons(state: State, rule: Rule) -> bool:
 
 
 def _points(rule: Rule, saves: int, chunks: int, dtype: np.dtype) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Steps or learning times at which to save, and the same with the ends of chunks among them, cut into chunks.
+    """Two results: the steps or learning times at which to save, and the chunks in which the run is computed.
 
-    Chunks have one length, whatever the number of steps, so that one compiled program serves all: they share their
-    boundary, and the last one repeats its end where it has to be filled up. Times have the precision that the solver works in,
-    so that it hits them to the last digit.
+    The chunks hold the points to save and the ends of chunks. All chunks have the same length, so that one compiled program
+    serves all of them. Neighbouring chunks share their boundary, and the last chunk repeats its end to have this length. Times
+    have the precision of the solver, so that the solver reaches them to the last digit.
     """
     saved = np.arange(saves) * chunks
     fractions = np.union1d(saved, np.arange(chunks + 1) * (saves - 1)) / (chunks * (saves - 1))

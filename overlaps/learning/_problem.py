@@ -1,4 +1,4 @@
-"""The learning problem that every rule sees: trainable parameters, their loss, and the overlaps they stand for."""
+"""The learning problem that every rule sees: the parameters that learn, their loss, and what a run records of them."""
 
 from typing import Any
 
@@ -16,10 +16,11 @@ Parameters = Float[AnyArray, "*batch rows trained"]
 
 
 class Problem(eqx.Module):
-    """The columns of the factor F of a state that learn, with G = F^T F and one row per neuron.
+    """A loss as a function of those columns of the factor F that learn.
 
-    Overlaps, mean field and network differ only in their factor, so that a rule written for this class trains all of them.
-    With `per_neuron` the parameters are the vectors P = sqrt(N) F instead, for rules that look at single neurons (Adam).
+    The factor F of a state is a matrix with F^T F = G, the overlap matrix, and with one row per neuron. Overlaps, mean field
+    and network differ only in their factor. So a rule that is written for this class trains all of them. With `per_neuron` the
+    parameters are the vectors P = sqrt(N) F instead, for rules that look at single neurons (Adam).
     """
 
     start: State
@@ -29,18 +30,18 @@ class Problem(eqx.Module):
     observed: tuple[str, ...] = eqx.field(static=True, default=())
 
     def parameters(self) -> Parameters:
-        """What the rule starts from."""
+        """The parameters from which the rule starts."""
         return self.start.factor[..., list(self.columns)] * self._scale(self.start.factor.ndim)
 
     def factor(self, parameters: Parameters) -> Float[AnyArray, "rows D"]:
-        """The whole factor, frozen columns included."""
+        """The whole factor, with the frozen columns."""
         trained = parameters / self._scale()
         if len(self.columns) == self.start.factor.shape[-1]:
             return trained
         return jnp.asarray(self.start.factor).at[:, list(self.columns)].set(trained)
 
     def losses(self, parameters: Parameters, key: Any) -> tuple[Float[AnyArray, ""], Float[AnyArray, ""]]:
-        """The loss that is descended, and the one that is reported: without the samples drawn from `key`."""
+        """The loss that descent follows, and the loss that is reported. They differ if `key` draws noise on the targets."""
         state = self.start.with_factor(self.factor(parameters))
         if key is not None:
             return self.objective(state, key)
@@ -48,16 +49,16 @@ class Problem(eqx.Module):
         return loss, loss
 
     def descent(self, parameters: Parameters, key: Any = None) -> tuple[Float[AnyArray, ""], Parameters]:
-        """The reported loss, and the gradient of the descended one."""
+        """The reported loss, and the gradient of the loss that descent follows."""
         (_, loss), gradient = jax.value_and_grad(self.losses, has_aux=True)(parameters, key)
         return loss, gradient
 
     def gradient_norm(self, gradient: Parameters) -> Float[AnyArray, ""]:
-        """The norm of dL/dF over what learns."""
+        """The norm of dL/dF over the columns that learn."""
         return jnp.sqrt(jnp.sum((self._scale() * gradient) ** 2))
 
     def observe(self, parameters: Parameters) -> dict[str, AnyArray]:
-        """What states of this kind record, and what else was asked for."""
+        """What a run records: what states of this kind always record, and what the user asked for."""
         factor = self.factor(parameters)
         values = self.start.recorded(factor)
         if self.observed:
@@ -65,11 +66,11 @@ class Problem(eqx.Module):
         return values
 
     def state(self, parameters: Parameters) -> State:
-        """The state that these parameters mean, in NumPy arrays; frozen columns as they were."""
+        """The state that has these parameters, in NumPy arrays. Frozen columns stay as they were."""
         factor = np.array(self.start.factor)
         factor[..., list(self.columns)] = np.asarray(parameters) / self._scale(factor.ndim)
         return self.start.with_factor(factor)
 
     def _scale(self, ndim: int = 2) -> Any:
-        """What turns columns of the factor into parameters, for arrays of so many dimensions."""
+        """The numbers that turn columns of the factor into parameters, for arrays with `ndim` dimensions."""
         return self.start.scales[list(self.columns)].reshape(*[1] * (ndim - 1), -1) if self.per_neuron else 1.0

@@ -1,4 +1,4 @@
-"""Learning rules as descriptions: what `learn` is to do, checked when made."""
+"""Learning rules. A rule only describes what `learn` should do; its arguments are checked when it is made."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -15,17 +15,24 @@ OptimizerFactory = Callable[[Any], optax.GradientTransformation]
 
 @dataclass(frozen=True)
 class GradientFlow:
-    """Gradient flow dF/ds = -dL/dF in continuous learning time, solved adaptively by diffrax.
+    """Gradient flow dF/ds = -dL/dF in continuous learning time s, solved by diffrax with adaptive steps.
 
-    In overlaps it is dG/ds = -(S G + G S), S = Gamma + Gamma^T, Gamma = dL/dG (docs/theory.md, "The learning flow"); [GB26]
-    writes out its components at ranks 1 and 2.
+    Here L is the loss, and the factor F is a matrix with F^T F = G, where G is the matrix of overlaps. For a network with the
+    connectivity vectors P = [m u v z] as columns, F = P / sqrt(N). In overlaps the flow is dG/ds = -(S G + G S), with
+    S = Gamma + Gamma^T and Gamma = dL/dG (docs/theory.md, "The learning flow"). [GB26] writes out its components at ranks 1
+    and 2.
 
-    `duration`: learning time to integrate over, where learning time is learning rate times step. `rtol`, `atol`: tolerances of
-    the adaptive solver. `solver`: a diffrax solver, None for diffrax.Tsit5(); diffrax.Kvaerno5() for stiff problems, such as
-    targets that decay slowly. `rates`: relative learning rate per letter or vector label, as in {"m": 0, "u1": 0.5}, and of "W"
-    for a `DenseNetwork`; 0 freezes. `max_steps`: a limit on solver steps, None for no limit. `stop_loss`, `stop_gradient`: end
-    early, after the solver step in which the loss, or the norm of dL/dF, has come down to this. Raises ValueError for values
-    out of range.
+    - `duration`: the learning time to integrate over. Learning time corresponds to learning rate x step of gradient descent.
+    - `rtol`, `atol`: the relative and the absolute tolerance of the adaptive solver.
+    - `solver`: a diffrax solver with an error estimate, None for diffrax.Tsit5(). Use diffrax.Kvaerno5() for stiff problems,
+      which have very fast and very slow changes, such as targets that decay slowly.
+    - `rates`: relative learning rates of vectors, by letter or label, as in {"m": 0, "u1": 0.5}, and of "W" for a
+      `DenseNetwork`. The others are 1, and 0 freezes a vector.
+    - `max_steps`: a limit on the number of solver steps, None for no limit.
+    - `stop_loss`, `stop_gradient`: end early, after the solver step in which the loss, or the norm of dL/dF, has come down to
+      this value. None: do not end early.
+
+    Raises ValueError for values out of range.
     """
 
     duration: float = 10.0
@@ -55,16 +62,25 @@ class GradientFlow:
 
 @dataclass(frozen=True)
 class GradientDescent:
-    """Full-batch gradient descent F <- F - learning_rate dL/dF, exact at any learning rate.
+    """Full-batch gradient descent F <- F - eta dL/dF with the learning rate eta, or another optimiser with discrete steps.
 
-    In overlaps it is G <- (1 - eta S) G (1 - eta S) (docs/theory.md, "The learning flow").
+    Here L is the loss, and the factor F is a matrix with F^T F = G, where G is the matrix of overlaps. For a network with the
+    connectivity vectors P = [m u v z] as columns, F = P / sqrt(N). In overlaps, plain descent is
+    G <- (1 - eta S) G (1 - eta S), with S = Gamma + Gamma^T and Gamma = dL/dG. This equation is exact at any learning rate
+    (docs/theory.md, "The learning flow").
 
-    `learning_rate`: eta, in learning time per step. `steps`: number of updates. `optimizer`: an optax factory that is called
-    with the learning rate, as in functools.partial(optax.sgd, momentum=0.9); None for plain descent. On overlaps it has to
-    commute with rotations of neuron space, since others (Adam) do not close on overlaps (docs/optimizers.md). `rates`:
-    relative learning rate per letter or vector label, which multiplies the final update; 0 freezes and hides the vector from
-    the optimiser. `stop_loss`, `stop_gradient`: end early, at the first step where the loss, or the norm of dL/dF, has come
-    down to this. An array of learning rates trains a batch of networks. Raises ValueError for values out of range.
+    - `learning_rate`: eta, in learning time per step. An array (batch,) trains a batch of networks.
+    - `steps`: the number of updates.
+    - `optimizer`: a function of the learning rate that returns an optax transformation, such as optax.sgd or
+      functools.partial(optax.sgd, momentum=0.9); None for plain descent. To train overlaps, it has to commute with rotations of
+      neuron space. Others, such as Adam, do not close on overlaps: the overlaps now do not fix the overlaps later
+      (docs/optimizers.md).
+    - `rates`: relative learning rates of vectors, by letter or label, as in {"m": 0, "u1": 0.5}, and of "W" for a
+      `DenseNetwork`. The others are 1. A rate multiplies the final update. 0 freezes a vector and hides it from the optimiser.
+    - `stop_loss`, `stop_gradient`: end early, at the first step at which the loss, or the norm of dL/dF, has come down to this
+      value. None: do not end early.
+
+    Raises ValueError for values out of range.
     """
 
     learning_rate: Any = 5e-3
@@ -76,7 +92,7 @@ class GradientDescent:
 
     def __post_init__(self) -> None:
         learning_rate = parameter("learning_rate", self.learning_rate, above=0.0)
-        # A tuple, unlike an array, leaves rules comparable.
+        # A tuple and not an array, so that rules can be compared with ==.
         object.__setattr__(self, "learning_rate", tuple(learning_rate.tolist()) if learning_rate.ndim else float(learning_rate))
         count("steps", self.steps)
         _check_stops(self)
@@ -94,7 +110,7 @@ class GradientDescent:
 
 @dataclass(frozen=True)
 class Factory:
-    """functools.partial compared by what it holds, so that writing the same optimiser again does not recompile."""
+    """A functools.partial that equals another one with the same content, so that the same optimiser compiles only once."""
 
     function: Callable[..., optax.GradientTransformation]
     args: tuple = ()
@@ -110,20 +126,20 @@ def _comparable(optimizer: OptimizerFactory) -> OptimizerFactory:
     factory = Factory(optimizer.func, optimizer.args, tuple(sorted(optimizer.keywords.items())))
     try:
         hash(factory)
-    except TypeError:  # arrays, lists and dicts among the arguments
+    except TypeError:  # arguments such as arrays, lists and dicts have no hash
         return optimizer
     return factory
 
 
 def _check_stops(rule: GradientFlow | GradientDescent) -> None:
-    # A loss of the user's own may be negative.
+    # A loss that the user defines may be negative, so `stop_loss` may be negative too.
     for name, bounds in (("stop_loss", {}), ("stop_gradient", {"above": 0.0})):
         if getattr(rule, name) is not None:
             object.__setattr__(rule, name, number(name, getattr(rule, name), **bounds))
 
 
 def checked_rates(rates: Mapping[str, float] | None) -> dict[str, float] | None:
-    """Relative rates as a dictionary of numbers that are at least 0."""
+    """Relative learning rates as a dictionary of numbers. Raises ValueError for a number below 0."""
     if rates is None:
         return None
     if not isinstance(rates, Mapping):

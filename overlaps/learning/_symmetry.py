@@ -1,4 +1,4 @@
-"""What gradient flow conserves, and how overlaps couple when they learn: the consequences of symmetry."""
+"""Consequences of symmetries: the quantities that gradient flow conserves, and the metric that couples overlaps in learning."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,19 +14,33 @@ from overlaps.learning._rules import checked_rates
 
 
 def conserved(state: State | xr.Dataset, rnn: RNN | None = None, rates: Mapping[str, float] | None = None) -> Any:
-    """Quantities that gradient flow conserves, for relative `rates` per letter or vector label (docs/symmetries.md).
+    """The charges of a network, or of a run: the quantities that gradient flow conserves (docs/symmetries.md).
 
-    For every phi: "gauge", the (R, R) matrix of u_i.u_j / sqrt(r_ui r_uj) - v_i.v_j / sqrt(r_vi r_vj) over N, NaN where r_ui
-    r_vi and r_uj r_vj differ. For linear phi besides: "spectrum", the D eigenvalues of J M^-1 G with J = +1 on m, u, -1 on v, z
-    and M the rates, in ascending order; "balance", the scalar sum m.m / r_m - sum z.z / r_z over N; for a `Network` also the
-    (N, N) matrix "K" = (Y M_Y^-1 Y^T - X M_X^-1 X^T) / N, X = [m u], Y = [v z]. Of a `DenseNetwork` with linear phi the (N, N)
-    matrix "K" = (W W^T - W^T W) / r_W + m m^T / (N r_m) - z z^T / (N r_z) alone (docs/integration.md). A frozen vector (rate 0)
-    takes away the charges that it takes part in: the spectrum, K and balance are absent, gauge entries are NaN.
+    - `state`: a state such as `Overlaps` or `Network`, or a Dataset of `learn`.
+    - `rnn`: the `RNN` of a state. More is conserved if its transfer function phi is linear. Not needed for a Dataset.
+    - `rates`: the relative learning rates r of vectors, by letter or label, as in {"m": 0.5}; the others are 1. For a Dataset,
+      None means the rates of the run.
 
-    Of a Dataset of `learn` the charges at all times, as a Dataset with dims `time`, `mode`, `latent` and `latent_`, after
-    `batch` for a batch, NaN for networks that diverged; `rates` are those of the run unless given. Raises ValueError for a
-    Dataset of another kind, one whose phases differ in their rates unless `rates` are given, a state without an rnn, and
-    negative rates.
+    Returns, for a state, a dictionary of arrays. G is the matrix of overlaps, and D is the number of vectors.
+
+    - "gauge", for every phi: the (R, R) matrix u_i.u_j / sqrt(r_ui r_uj) - v_i.v_j / sqrt(r_vi r_vj) over N. It belongs to a
+      change of gauge, which mixes the latents (the activities along the columns of u). Entries are NaN where r_ui r_vi and
+      r_uj r_vj differ.
+    - "balance", for linear phi: the number sum m.m / r_m - sum z.z / r_z over N.
+    - "spectrum", for linear phi: the D eigenvalues of J M^-1 G in ascending order. J is the diagonal matrix with +1 on m, u and
+      -1 on v, z, and M is the diagonal matrix of the rates.
+    - "K", for linear phi and a `Network`: the (N, N) matrix (Y M_Y^-1 Y^T - X M_X^-1 X^T) / N, with X = [m u] and Y = [v z].
+
+    A `DenseNetwork` with linear phi has only the (N, N) matrix "K" = (W W^T - W^T W) / r_W + m m^T / (N r_m) - z z^T / (N r_z)
+    (docs/integration.md, "What the flow conserves"). A frozen vector (rate 0) takes away the charges in which it takes part:
+    the spectrum and K are absent then, the balance is absent if a vector of m or z is frozen, and the gauge entries of a latent
+    whose u or v is frozen are NaN.
+
+    Returns, for a Dataset, the charges "gauge", "balance" and "spectrum" at all times, as a Dataset with the dimensions `time`,
+    `mode`, `latent` and `latent_`, and `batch` in front for a batch. They are NaN for networks that diverged.
+
+    Raises ValueError for a Dataset of another kind or of a `DenseNetwork`, for a Dataset whose phases differ in their rates
+    unless `rates` are given, for a state without an rnn, and for negative rates.
     """
     if rnn is not None and not isinstance(rnn, RNN):
         raise argument_error("rnn", "be an RNN", f"{type(rnn).__name__} came", "Pass relative rates as rates={...}.")
@@ -36,14 +50,15 @@ def conserved(state: State | xr.Dataset, rnn: RNN | None = None, rates: Mapping[
     if not isinstance(state, State):
         raise argument_error("state", "be a network, or a Dataset of `learn`", f"{type(state).__name__} came")
     if rnn is None:
-        raise argument_error("rnn", "be given with a state", "None came", "What is conserved depends on the model.")
+        raise argument_error("rnn", "be given with a state", "None came", "What is conserved depends on phi: pass the RNN.")
     return state.charges(np.asarray(state.layout.columns(rates or {})), rnn.phi == "linear")
 
 
 def _along(dataset: xr.Dataset, rates: dict[str, float] | None) -> xr.Dataset:
     if "sigma" not in dataset:
         mend = "Pass final_state(dataset) and initial_state(dataset)."
-        raise argument_error("state", "be a network, or the Dataset of one with overlaps", "its whole W learned", mend)
+        came = "this is the Dataset of a network whose whole W learned"
+        raise argument_error("state", "be a network, or the Dataset of a network with overlaps", came, mend)
     layout = layout_of(dataset)
     scale = _rates_of(dataset, layout) if rates is None else layout.columns(rates)
     linear = description(dataset, "rnn")["phi"] == "linear"
@@ -54,7 +69,7 @@ def _along(dataset: xr.Dataset, rates: dict[str, float] | None) -> xr.Dataset:
 
 
 def _rates_of(dataset: xr.Dataset, layout: Layout) -> list[float]:
-    """The relative rates of a run, per vector."""
+    """The relative learning rates of a run, one per vector. Raises ValueError if phases have different ones."""
     rule = description(dataset, "rule")
     rules = [phase["rule"] for phase in description(dataset, "task")] if rule is None else [rule]
     first, *others = [layout.columns(rule["rates"] or {}) for rule in rules]
@@ -63,19 +78,27 @@ def _rates_of(dataset: xr.Dataset, layout: Layout) -> list[float]:
             "rates",
             "be given for phases that differ in theirs",
             "None came",
-            "Different rates conserve different charges: pass those of the phase in question, {} for equal ones.",
+            "Different rates conserve different charges: pass the rates of the phase that you want to see, {} if all are 1.",
         )
     return first
 
 
 def metric(state: State, rnn: RNN, rates: Mapping[str, float] | None = None) -> xr.DataArray:
-    """The matrix Gbar of the flow in overlap coordinates, d sigma/ds = -Gbar dL/d sigma: which overlap moves which.
+    """The metric of gradient flow: the matrix Gbar that tells how the gradient on each overlap moves every overlap.
 
-    Gbar = N D M D^T with D = d sigma / d P and M the relative `rates`; between the overlaps a.b and c.d it is
-    r_a [a = c] b.d + r_a [a = d] b.c + r_b [b = c] a.d + r_b [b = d] a.c ([GB26], written there for ranks 1 and 2;
-    docs/symmetries.md). A DataArray with dims `overlap` and `source` and the coordinate `visible` for each, so that
-    metric(net, rnn).sel(source=...) shows what the gradient of an overlap drives; of a batch, with the leading dim `batch`.
-    Raises ValueError for negative rates.
+    The overlaps sigma follow d sigma/ds = -Gbar dL/d sigma, with the learning time s and the loss L. Here Gbar = N D M D^T,
+    where D = d sigma / d P is the Jacobian of the overlaps in the vectors P, and M is the diagonal matrix of the relative rates
+    r. The entry of Gbar between the overlaps a.b and c.d is r_a [a = c] b.d + r_a [a = d] b.c + r_b [b = c] a.d +
+    r_b [b = d] a.c, over N, where [a = c] is 1 if a and c are the same vector, else 0 ([GB26], written there for ranks 1 and 2;
+    docs/symmetries.md, "The metric").
+
+    - `state`: a state that has overlaps, such as `Overlaps` or `Network`, or a batch.
+    - `rnn`: the `RNN`, which determines the visible overlaps (those on which the loss depends).
+    - `rates`: the relative learning rates of vectors, by letter or label; the others are 1.
+
+    Returns a DataArray with the dimensions `overlap` (which moves) and `source` (on which the gradient acts), and with the
+    coordinates `visible` and `source_visible`. So metric(net, rnn).sel(source="zm") shows which overlaps the gradient on zm
+    drives. A batch adds the leading dimension `batch`. Raises ValueError for negative rates.
     """
     layout = state.layout
     gram = np.asarray(state.gram)

@@ -1,4 +1,4 @@
-"""Filter tasks: the impulse response of the network is to become that of a given linear system."""
+"""Filter tasks: the network learns to have the impulse response of a given linear system."""
 
 import math
 from collections.abc import Callable
@@ -28,21 +28,27 @@ from overlaps.tasks._filter_losses import GramianLoss, SampledLoss
 from overlaps.tasks._task import Task, evaluate, refuse_batch, require_sizes
 from overlaps.tasks._time import samples_of
 
-# Rates per tau that are resolved where values cannot be read; beyond, the loss is NaN.
+# Rates, per tau, that are resolved even where JAX traces the values, so that the true rates cannot be read. Faster rates give
+# a loss of NaN there.
 DEFAULT_RATE, SPARE_RATE = 4.0, 256.0
-MOST_PANELS, MOST_PIECES = 2.0**16, 2.0**60  # of a horizon: networks simulate one by one, Gramians double
+# The largest numbers of pieces of a horizon. Simulated networks step through them one by one, Gramians double a piece.
+MOST_PANELS, MOST_PIECES = 2.0**16, 2.0**60
 
 
 class LinearFilter(Task):
-    """Filter the input with the impulse response f*(t) = C exp(A t) B.
+    """The task to filter the input with the impulse response f*(t) = C exp(A t) B. The network must be linear.
 
-    The loss is the squared distance int_0^horizon |f(t) - f*(t)|^2 dt of the impulse responses, which for white-noise input
-    of unit intensity is E |y - y*|^2 at the end of the horizon (docs/theory.md, "The loss in closed form"). With an Euler
-    network it is the sum over k < horizon / dt of |f_k - f*(k dt)|^2 dt.
+    The loss is the squared distance int_0^horizon |f(t) - f*(t)|^2 dt, where f is the impulse response of the network. For
+    white-noise input of unit intensity this is the expected squared error E |y - y*|^2 of the output at the end of the horizon
+    (docs/theory.md, "The loss in closed form"). For an rnn with Euler steps dt the loss is the sum over k < horizon / dt of
+    |f_k - f*(k dt)|^2 dt.
 
-    A: (n, n), B: (n, I), C: (O, n), array-like; A per unit of time, the unit that tau is given in; `horizon` in the same unit,
-    None for infinite. A leading axis is a batch of tasks. Raises ValueError for shapes that do not fit, a non-positive
-    horizon, or an unstable A with an infinite horizon.
+    - `A`, `B`, `C`: array-like of shapes (n, n), (n, I) and (O, n), for I inputs and O outputs. A is per unit of time, and the
+      unit of time is that of tau. A leading axis makes a batch of tasks.
+    - `horizon`: the duration over which impulse responses are compared, in the same unit of time; None for infinite.
+
+    Raises ValueError for shapes that do not fit, for a horizon that is not positive, and for an infinite horizon if f* does not
+    decay.
     """
 
     A: Float[AnyArray, "*batch n n"]
@@ -64,9 +70,8 @@ class LinearFilter(Task):
         ):
             if not fits or array.ndim not in (2, 3) or 0 in array.shape:
                 expected = {"A": "(n, n)", "B": "(n, inputs)", "C": "(outputs, n)"}[name]
-                raise argument_error(
-                    name, f"have shape {expected} with n = {rows}, after a batch axis if any", f"its shape is {array.shape}"
-                )
+                must = f"have shape {expected} with n = {rows}, after a batch axis if there is a batch"
+                raise argument_error(name, must, f"its shape is {array.shape}")
         xp = numpy_for(arrays)
         self.A, self.B, self.C = (xp.broadcast_to(array, (*batch, *array.shape[-2:])) for array in arrays)
         self.horizon = None if horizon is None else number("horizon", horizon, above=0.0)
@@ -92,16 +97,17 @@ class LinearFilter(Task):
 
     @in_float64
     def impulse_response(self, times: Any) -> Float[AnyArray, "*batch samples O I"]:
-        """f*(t) at `times` of shape (samples,), in the unit of tau."""
+        """The wanted impulse response f*(t) at `times`, of shape (samples, O, I); `times`: (samples,), in the unit of tau."""
         A, B, C = (array[..., None, :, :] for array in (self.A, self.B, self.C))
         return C @ expm(A * real_array("times", times, ndim=1)[:, None, None]) @ B
 
     @in_float64
     def loss(self, state: State, rnn: RNN) -> Float[AnyArray, ""]:
-        """The loss of `state` under this task; differentiable, and the same for overlaps and their network.
+        """The loss of `state` with the dynamics of `rnn`: a number, which JAX can differentiate.
 
-        Raises ValueError when inputs or outputs do not match, when the horizon is no multiple of dt, and when the horizon
-        is infinite but the network unstable.
+        A network and its overlaps have the same loss. Raises ValueError for a nonlinear rnn, for a batch, when the numbers of
+        inputs or outputs do not match, when the horizon is no multiple of dt, and when the horizon is infinite but the network
+        is unstable.
         """
         refuse_batch(state, self)
         return evaluate(self.objective(state, rnn), state)
@@ -125,12 +131,15 @@ class LinearFilter(Task):
         return self.horizon * self._rates(state, rnn)[0] <= _most_pieces(state)
 
     def sampled_objective(self, state: State, rnn: RNN) -> SampledLoss:
-        """The same loss as a sum over Euler samples, each of which can have noise of its own; raises as `loss` does."""
+        """The same loss as a sum over Euler samples, so that noise can be added to each sample.
+
+        Raises ValueError as `loss` does, and for continuous time or an infinite horizon.
+        """
         self._check(state, rnn)
         if rnn.dt is None or self.horizon is None:
             raise argument_error(
                 "task",
-                "have samples to carry noise",
+                "have samples to which noise can be added",
                 "its horizon is infinite" if self.horizon is None else "time is continuous",
                 "Give the task a finite horizon and the rnn a `dt`.",
             )
@@ -157,12 +166,12 @@ class LinearFilter(Task):
         unstable = np.flatnonzero(~self._stable(state, rnn))
         if unstable.size:
             poles = np.array2string(_poles(state, rnn)[unstable[0]] if state.batch else _poles(state, rnn), precision=3)
-            which = f"networks {unstable.tolist()} of the batch have, such as" if state.batch else "it has"
+            found = f"networks {unstable.tolist()} of the batch are unstable, the first" if state.batch else "it is unstable,"
             raise argument_error(
                 "state",
                 "be a stable network for a task of infinite horizon",
-                f"activity grows with the poles that {which} {poles}",
-                "The loss is infinite there: scale u or v down, or give the task a finite horizon.",
+                f"{found} with the poles {poles}",
+                "Activity does not decay there and the loss is infinite: scale u or v down, or give the task a finite horizon.",
             )
 
     def _stable(self, state: State, rnn: RNN) -> Any:
@@ -171,7 +180,7 @@ class LinearFilter(Task):
         return np.all(poles.real < 0 if rnn.dt is None else np.abs(1 + rnn.dt * poles) < 1, axis=-1)
 
     def _doublings(self, state: State, rnn: RNN) -> int:
-        """How often to halve a finite horizon in continuous time, so that the pieces suit all networks of a batch."""
+        """How often to halve a finite horizon in continuous time, so that its pieces are short enough for a whole batch."""
         if self.horizon is None or rnn.dt is not None:
             return 0
         networks, target = self._rates(state, rnn)
@@ -182,16 +191,16 @@ class LinearFilter(Task):
             raise argument_error(
                 name,
                 f"be slow enough for {most:g} pieces of the horizon to resolve it",
-                f"its fastest rates need {pieces:.3g}",
+                f"its fastest rates need {pieces:.3g} pieces",
                 f"It is too fast to be resolved: {fast}, shorten the horizon, or give the rnn a `dt`.",
             )
         return max(0, math.ceil(math.log2(pieces)))
 
     def _rates(self, state: State, rnn: RNN) -> tuple[Any, float]:
-        """Pieces per unit of time on which power series converge, for each network of a batch, and for the target.
+        """How many pieces per unit of time power series need to converge, for each network of a batch, and for the target.
 
-        For simulated networks these are series of the response, for others the series of a Gramian. Pieces of the latter are
-        cheap: they are made short enough for rates far above those that there are.
+        Simulated networks use the power series of the response. All other states use that of a Gramian, the integral that
+        gives the loss. Pieces of a Gramian are cheap, so they are short enough for rates far above those that occur.
         """
         if state.simulated:
             measured = 0.0 if is_traced(state) else (1 + 2 * state.recurrent_norm()) / rnn.tau  # pyright: ignore
@@ -212,12 +221,20 @@ class LinearFilter(Task):
 
 
 def exponential_filter(rate: Any = 0.2, amplitude: Any = 1.0, horizon: float | None = 20.0) -> LinearFilter:
-    """The leaky integrator f*(t) = amplitude exp(-rate t), the filter task of [GB26].
+    """The filter task of [GB26]: the network learns the impulse response f*(t) = amplitude exp(-rate t), a leaky integrator.
 
-    `rate` per unit of time, the unit that tau is given in, 0 for the perfect integrator, which needs a finite horizon;
-    `horizon` in the same unit, None for infinite. Arrays are a batch of tasks. At rank 1 and tau = 1 the solutions are
-    zm = amplitude, zu vm = amplitude (1 - rate), vu = 1 - rate. Raises ValueError for a negative rate or a non-positive
-    horizon.
+    - `rate`: the decay rate, per unit of time, where the unit is that of tau. 0 is the perfect integrator, which needs a finite
+      horizon.
+    - `amplitude`: the impulse response at time 0.
+    - `horizon`: the duration over which impulse responses are compared, in the same unit of time; None for infinite.
+
+    An array of rates or amplitudes, (batch,), makes a batch of tasks. The network must be linear and have one input and one
+    output. At rank 1, tau = 1 and in continuous time, the solutions (networks of zero loss) are zm = amplitude,
+    zu vm = amplitude (1 - rate), vu = 1 - rate. Here zm is the overlap z.m / N, and so on (docs/theory.md, "The solutions of
+    the exponential filter").
+
+    Returns a `LinearFilter`. Raises ValueError for a negative rate, for a horizon that is not positive, and for rate 0 with an
+    infinite horizon.
     """
     rate, amplitude = parameter("rate", rate, least=0.0), parameter("amplitude", amplitude)
     return LinearFilter(-_stack([[rate]]), [[1.0]], _stack([[amplitude]]), horizon)
@@ -226,11 +243,19 @@ def exponential_filter(rate: Any = 0.2, amplitude: Any = 1.0, horizon: float | N
 def damped_oscillation(
     rate: Any = 0.3, frequency: Any = 2.0, amplitude: Any = 1.0, horizon: float | None = 20.0
 ) -> LinearFilter:
-    """The damped oscillation f*(t) = amplitude exp(-rate t) cos(frequency t), learned from rank 2 on.
+    """A filter task: the network learns the damped oscillation f*(t) = amplitude exp(-rate t) cos(frequency t).
 
-    `rate` and the angular `frequency` per unit of time, the unit that tau is given in; `horizon` in the same unit, None for
-    infinite. Arrays are a batch of tasks. Raises ValueError for a negative rate, a non-positive frequency or a non-positive
-    horizon.
+    Networks can learn it from rank 2 on.
+
+    - `rate`, `frequency`: the decay rate and the angular frequency, per unit of time, where the unit is that of tau.
+    - `amplitude`: the impulse response at time 0.
+    - `horizon`: the duration over which impulse responses are compared, in the same unit of time; None for infinite.
+
+    An array of rates, frequencies or amplitudes, (batch,), makes a batch of tasks. The network must be linear, with one input
+    and one output.
+
+    Returns a `LinearFilter`. Raises ValueError for a negative rate, for a frequency or a horizon that is not positive, and for
+    rate 0 with an infinite horizon.
     """
     rate, frequency = parameter("rate", rate, least=0.0), parameter("frequency", frequency, above=0.0)
     amplitude = parameter("amplitude", amplitude)
@@ -247,7 +272,7 @@ def _most_pieces(state: State) -> float:
 
 
 def _poles(state: State, rnn: RNN) -> Any:
-    """The poles of the response that recurrence makes."""
+    """The poles of the impulse response that depend on the recurrence: (lambda - 1) / tau for the eigenvalues lambda of W."""
     return (state.eigenvalues() - 1) / rnn.tau
 
 

@@ -1,4 +1,4 @@
-"""The flip-flop: remember the sign of the last pulse."""
+"""The flip-flop task: the network remembers the sign of the last input pulse."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,10 @@ from overlaps.tasks._trials import FreshTrials, TrialGenerator, Trials
 
 
 class FlipFlop(TrialGenerator):
-    """Pulses of random sign and spacing on each of `bits` channels, and their last sign as the target; see `flip_flop`."""
+    """Draws trials of the flip-flop task: pulses of random sign and spacing on each of `bits` channels.
+
+    `flip_flop` describes the task and makes this object.
+    """
 
     number: int = eqx.field(static=True)
     bits: int = eqx.field(static=True)
@@ -36,7 +39,7 @@ class FlipFlop(TrialGenerator):
         signs = jax.random.rademacher(sign_key, shape, float)
         intervals = jax.random.uniform(interval_key, shape, minval=self.shortest, maxval=self.longest)
         onsets = self.first + jnp.cumsum(intervals, axis=2) - intervals[:, :, :1]
-        # A pulse starts with the first sample at or after its onset; half a sample of slack keeps rounding out of it.
+        # A pulse starts with the first sample at or after its onset. The small shift keeps rounding errors from delaying it.
         since = times[None, :, None, None] - onsets[:, None] + 1e-6 * self.dt
         last = jnp.sum(since >= 0, axis=3) - 1
         sign = jnp.where(last >= 0, jnp.take_along_axis(signs[:, None], jnp.maximum(last, 0)[..., None], axis=3)[..., 0], 0.0)
@@ -58,13 +61,29 @@ def flip_flop(
     input: float = 1.0,
     target: float = 0.5,
 ) -> Trials | FreshTrials:
-    """The flip-flop task, with the defaults of [GB26]: the output is to hold the sign of the last pulse.
+    """The flip-flop task: the output holds the sign of the last input pulse.
 
-    On each of `bits` channels, pulses of random sign, height `input` and length `pulse` start at time `first` and then after
-    intervals drawn evenly from `interval`, from start to start. The output of that channel is to be `target` times the sign,
-    from `delay` after the end of a pulse until the next one starts; the mask is zero at other times. Times are in the unit of
-    tau. `key`: draws a fixed set of `trials`; None draws a new one at each step of `learn`, from its key. Raises ValueError for
-    numbers out of range, for a pulse shorter than dt, and for trials or intervals too short for a pulse to be answered.
+    There are `bits` channels, each with one input and one output. Pulses of random sign arrive at each input. From the time
+    `delay` after the end of a pulse until the start of the next pulse, the output of this channel should be `target` times
+    the sign of the pulse. The mask, the weight of each sample in the loss, is 1 then and 0 at all other times. The defaults are
+    those of [GB26].
+
+    - `key`: a jax.random key or an integer seed, which draws a fixed set of trials. For None, `learn` draws a new set at each
+      step, from the key of `learn`.
+    - `trials`: the number of trials in a set.
+    - `duration`: the duration of a trial, in units of tau.
+    - `dt`: the time between samples, in units of tau.
+    - `bits`: the number of channels.
+    - `first`: the start of the first pulse, in units of tau.
+    - `pulse`: the duration of a pulse, in units of tau.
+    - `delay`: the time from the end of a pulse until the output has to hold its sign, in units of tau.
+    - `interval`: the shortest and the longest time from the start of a pulse to the start of the next one, in units of tau.
+      Intervals are drawn uniformly between the two.
+    - `input`: the height of a pulse.
+    - `target`: the absolute value of the wanted output.
+
+    Returns `Trials`, or `FreshTrials` if `key` is None. Raises ValueError for numbers out of range, for a duration that is no
+    multiple of dt, for a pulse shorter than dt, and for trials or intervals that are too short to contain the wanted output.
     """
     dt, pulse = number("dt", dt, above=0.0), number("pulse", pulse, above=0.0)
     first, delay = number("first", first, least=0.0), number("delay", delay, least=0.0)
@@ -74,7 +93,8 @@ def flip_flop(
         raise argument_error("pulse", f"last at least one sample of dt = {dt:g}", f"{pulse:g} came")
     if duration < first + pulse + delay + dt:
         answered = f"first + pulse + delay + dt = {first + pulse + delay + dt:g}"
-        raise argument_error("duration", f"be at least {answered}, so that a pulse is answered", f"{duration:g} came")
+        must = f"be at least {answered}, so that a pulse is answered before the trial ends"
+        raise argument_error("duration", must, f"{duration:g} came")
     if np.shape(interval) != (2,):
         raise argument_error("interval", "be two numbers, the shortest and the longest", f"{interval!r} came")
     shortest = number("interval[0]", interval[0], least=pulse + dt)

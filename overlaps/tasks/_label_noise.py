@@ -1,4 +1,7 @@
-"""Noise on the targets: fresh at every step, and a symmetry breaker that leaves the loss as it is."""
+"""Label noise: noise on the targets, drawn anew at each step.
+
+It breaks conservation laws of learning, and leaves the reported loss as it is.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,14 +20,18 @@ from overlaps.tasks._trials import FreshLoss, FreshTrials, TrialLoss, Trials
 
 
 class LabelNoise(Task):
-    """A task whose targets get independent N(0, std^2) noise at each gradient step, one number per target sample.
+    """A task whose targets get independent N(0, std^2) noise at each step of gradient descent, one number per target sample.
 
-    `task`: a task of trials, fixed or fresh, or a filter task of finite horizon for an rnn with a `dt`, whose samples are those
-    of the Euler network. `std` in the units of the target; an array of std is a batch of tasks. The noise of a step is drawn
-    from the key of `learn` and the number of the step alone, so that overlaps and networks that are trained with one key see
-    the same noise. The reported loss is that of the targets without noise, and the reported gradient norm that of the gradient
-    with noise. Raises ValueError for a negative std, an array of std for fresh trials, and `learn` does for a flow, for a
-    filter task in continuous time, or without a key.
+    The noise of a step depends only on the key of `learn` and on the number of the step. So overlaps and networks that are
+    trained with the same key see the same noise. The reported loss is the loss without noise. The reported gradient norm is
+    the norm of the gradient with noise, which descent follows (docs/optimizers.md, "Label noise").
+
+    - `task`: a set of trials (`Trials` or `FreshTrials`), or a filter task of finite horizon. A filter task needs an rnn with a
+      step `dt`. Its samples are those of the Euler network.
+    - `std`: the standard deviation, in the units of the target. An array (batch,) makes a batch of tasks.
+
+    Raises ValueError for a negative std and for an array of std with fresh trials. `learn` raises ValueError for gradient
+    flow, for a filter task in continuous time, and if it gets no key.
     """
 
     task: LinearFilter | Trials | FreshTrials
@@ -37,7 +44,7 @@ class LabelNoise(Task):
         if isinstance(task, FreshTrials) and std.ndim:
             raise argument_error("std", "be one number for fresh trials", f"{std.size} came", "Train them one by one.")
         if task.batch and std.ndim and task.batch != std.shape:
-            raise argument_error("std", f"be one number, or {task.batch[0]}, as there are tasks", f"{std.size} came")
+            raise argument_error("std", f"be one number, or {task.batch[0]}, one per task", f"{std.size} came")
         xp = numpy_for(std, task)
         if std.ndim and not task.batch:
             task = jax.tree.map(lambda leaf: xp.broadcast_to(leaf, (*std.shape, *leaf.shape)), task)
@@ -57,7 +64,10 @@ class LabelNoise(Task):
         return True
 
     def loss(self, state: State, rnn: RNN) -> Float[AnyArray, ""]:
-        """The loss of the targets without noise; raises ValueError for fresh trials, of which `task.sample(key)` has one."""
+        """The loss without noise on the targets.
+
+        Raises ValueError for fresh trials, which are not drawn yet: ask `task.sample(key).loss(state, rnn)` instead.
+        """
         return self.task.loss(state, rnn)
 
     def objective(self, state: State, rnn: RNN) -> Callable[..., Any]:
@@ -67,7 +77,7 @@ class LabelNoise(Task):
 
 
 class NoisyLoss(eqx.Module):
-    """The loss of targets with fresh noise of a standard deviation, and the same without noise."""
+    """The loss with noise on the targets, drawn from a key, and the loss without noise."""
 
     clean: SampledLoss | TrialLoss | FreshLoss
     std: Float[AnyArray, "*batch"]

@@ -1,4 +1,4 @@
-"""What `learn` asks of a task."""
+"""What a task is: the methods that `learn` calls."""
 
 import abc
 from collections.abc import Callable
@@ -14,41 +14,41 @@ from overlaps.dynamics import RNN
 
 
 class Task(eqx.Module):
-    """Something that gives states a loss. A batch of tasks has a leading axis on all of its arrays."""
+    """A task gives a loss to a state (a network, or its overlaps). A batch of tasks has a leading axis on all of its arrays."""
 
     loss_units: ClassVar[str] = "1"
 
     @property
     @abc.abstractmethod
     def batch(self) -> tuple[int, ...]:
-        """Shape of the batch axis: () for a single task."""
+        """The shape of the batch axis: () for a single task, (batch,) for a batch."""
 
     @property
     def random(self) -> bool:
-        """Whether each step draws samples, so that `learn` needs a key."""
+        """Whether each step of descent draws new trials or noise, so that `learn` needs a key."""
         return False
 
     @abc.abstractmethod
     def objective(self, state: State, rnn: RNN) -> Callable[..., Any]:
-        """The loss as a function of a single state shaped like `state`, with everything else prepared.
+        """The loss as a function of a single state with the shapes of `state`. All checks and preparations are done here.
 
-        For a random task it is a function of state and key, which returns the loss with the samples and the loss to report.
-        `state` may be a batch: it is checked as a whole, and the one objective suits all networks. The objective of a batch of
-        tasks has the leading axis of the batch on all of its arrays.
+        For a random task it is a function of a state and a key. This function returns two losses: the loss to descend, with
+        the drawn trials or noise, and the loss to report. If `state` is a batch, all its networks are checked, and one
+        objective serves all of them. The objective of a batch of tasks has the batch axis in front of all of its arrays.
         """
 
     def admits(self, state: State, rnn: RNN) -> np.ndarray:
-        """Whether `objective` can be computed for each network of a batch, (batch,)."""
+        """For each network of a batch, whether `objective` can be computed for it: booleans of shape (batch,)."""
         return np.ones(state.batch, bool)
 
 
 def first_of(tree: Any) -> Any:
-    """The first one of a batch."""
+    """The first network or task of a batch."""
     return jax.tree.map(lambda leaf: leaf[0, ...], tree)
 
 
 def refuse_batch(state: State, task: Task) -> None:
-    """Raise ValueError for a batch of states or tasks, which `learn` takes and a single evaluation of the loss does not."""
+    """Raise ValueError for a batch of states or tasks: `learn` takes batches, but a single evaluation of the loss does not."""
     batches = {"state": state.batch, "task": task.batch}
     for name, shape in batches.items():
         if shape:
@@ -66,5 +66,5 @@ def require_sizes(state: State, inputs: int, outputs: int) -> None:
 
 @eqx.filter_jit
 def evaluate(objective: Callable[[State], Any], state: State) -> Any:
-    """The loss of a state, compiled."""
+    """The loss of a state, computed by a compiled program."""
     return objective(state)

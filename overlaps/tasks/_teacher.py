@@ -1,4 +1,4 @@
-"""A teacher: imitate the output of another network."""
+"""The teacher task: the network learns to imitate the output of another network."""
 
 from typing import Any
 
@@ -14,14 +14,17 @@ from overlaps.tasks._trials import FreshTrials, TrialGenerator, Trials
 
 
 class Teacher(TrialGenerator):
-    """Pulses and noise as inputs, the output of another network as targets; see `teacher`."""
+    """Draws trials with pulses and noise as inputs, and with the output of another network as targets.
+
+    `teacher` describes the task and makes this object.
+    """
 
     state: State
     rnn: RNN
     number: int = eqx.field(static=True)
     duration: float = eqx.field(static=True)
     dt: float = eqx.field(static=True)
-    length: int = eqx.field(static=True)  # of a pulse, in samples
+    length: int = eqx.field(static=True)  # duration of a pulse, in samples
     pulse: float
     noise: float
 
@@ -47,13 +50,24 @@ def teacher(
     length: float = 0.5,
     noise: float = 0.1,
 ) -> Trials | FreshTrials:
-    """Imitate a target system: another `Overlaps` or `Network`, under its own `rnn`.
+    """The task to imitate a teacher: the output of another network, for the same inputs.
 
-    Each input channel of a trial has one pulse of height +-`pulse` and duration `length`, at a random time, and noise of
-    standard deviation `noise` in each sample; the target is the output of the teacher at all times. `dt`: the time between
-    samples, that of the rnn unless time is continuous. Times are in the unit of tau. `key`: draws a fixed set of `trials`; None
-    draws a new one at each step of `learn`, from its key. Raises ValueError for numbers out of range, durations that are no
-    multiples of dt, a pulse longer than the trial, and a teacher whose activity grows without bound.
+    In each trial, each input has one pulse at a random time, of random sign, and Gaussian noise in each sample. The target is
+    the output of the teacher at all times.
+
+    - `state`, `rnn`: the teacher, for example an `Overlaps` or a `Network`, with the `RNN` that gives its dynamics.
+    - `key`: a jax.random key or an integer seed, which draws a fixed set of trials. For None, `learn` draws a new set at each
+      step, from the key of `learn`.
+    - `trials`: the number of trials in a set.
+    - `duration`: the duration of a trial, in units of tau.
+    - `dt`: the time between samples, in units of tau. For a teacher with Euler steps it is their step, which is the default. In
+      continuous time it must be given.
+    - `pulse`: the height of a pulse.
+    - `length`: the duration of a pulse, in units of tau.
+    - `noise`: the standard deviation of the input noise in each sample.
+
+    Returns `Trials`, or `FreshTrials` if `key` is None. Raises ValueError for numbers out of range, for durations that are no
+    multiples of dt, for a pulse longer than the trial, and for a teacher whose activity grows without bound.
     """
     require_single(state)
     if not isinstance(rnn, RNN):
@@ -77,6 +91,6 @@ def teacher(
     drawn = task if isinstance(task, Trials) else task.sample(0)
     if not np.all(np.isfinite(drawn.targets)):
         raise argument_error(
-            "state", "have activity that stays finite", "its output grows beyond all numbers", "Scale u or v down."
+            "state", "have activity that stays finite", "the output of this teacher becomes infinite", "Scale u or v down."
         )
     return task

@@ -1,4 +1,4 @@
-"""Trial tasks: input time courses, and what the output has to be when."""
+"""Trial tasks: time courses of the input, with targets for the output and the times at which they count."""
 
 import abc
 from collections.abc import Callable
@@ -29,18 +29,24 @@ LossFunction = Callable[[Any, Any, Any], Any]
 
 
 def squared_error(outputs: AnyArray, targets: AnyArray, mask: AnyArray) -> Float[AnyArray, ""]:
-    """sum(mask (y - y*)^2) / sum(mask) over trials, times and outputs: the loss of trial tasks where none is given."""
+    """sum(mask (y - y*)^2) / sum(mask), over trials, times and outputs. This is the default loss of trial tasks."""
     return jnp.sum(mask * (outputs - targets) ** 2) / jnp.sum(mask)
 
 
 class Trials(Task):
-    """A fixed set of trials: inputs, targets of the output, and a mask of when they count.
+    """A task with a fixed set of trials: inputs, targets for the output, and a mask that weights each target in the loss.
 
-    `inputs`: (trials, time, I); `targets`: (trials, time, O); `mask`: non-negative weights, (time,), (trials, time), or what
-    broadcasts to the targets, None for ones. Sample k of the targets is compared with the output after input sample k has acted
-    for `dt`, the step of the rnn; in continuous time inputs are held for `dt`. `loss`: a function of (outputs, targets, mask),
-    made of jax.numpy, to a number; None for `squared_error`. A further leading axis of inputs and targets is a batch of tasks.
-    Raises ValueError for shapes that do not fit, a mask that is zero everywhere in a task, and a loss that is no finite number.
+    - `inputs`: (trials, time, I), for I inputs.
+    - `targets`: (trials, time, O), for O outputs. Sample k of the targets is compared with the output after input sample k has
+      acted for the time `dt`.
+    - `mask`: weights of the targets in the loss, not negative: (time,), (trials, time), or any shape that broadcasts to that of
+      the targets. None for ones.
+    - `dt`: the time between samples, in units of tau. For an rnn with Euler steps it must be their step. In continuous time
+      each input sample is held for `dt`.
+    - `loss`: a function of (outputs, targets, mask) that returns a number and is made of jax.numpy; None for `squared_error`.
+
+    A further leading axis of inputs and targets makes a batch of tasks. Raises ValueError for shapes that do not fit, for a
+    mask that has negative entries or is zero everywhere in a task, and for a loss that is no finite number.
 
     >>> import overlaps as ov
     >>> pulse = np.zeros((1, 100, 1)); pulse[:, :10] = 1.0
@@ -60,10 +66,10 @@ class Trials(Task):
         self.inputs, self.targets = (as_float(real_array(name, x)) for name, x in (("inputs", inputs), ("targets", targets)))
         if self.inputs.ndim not in (3, 4) or 0 in self.inputs.shape:
             raise argument_error(
-                "inputs", "have shape (trials, time, inputs), and not be empty", f"its shape is {self.inputs.shape}"
+                "inputs", "have shape (trials, time, inputs) and not be empty", f"its shape is {self.inputs.shape}"
             )
         if self.targets.shape[:-1] != self.inputs.shape[:-1] or 0 in self.targets.shape:
-            expected = f"have shape {self.inputs.shape[:-1]} and then outputs, as `inputs` has trials and times"
+            expected = f"have shape {self.inputs.shape[:-1]} and then outputs, with the trials and times of `inputs`"
             raise argument_error("targets", expected, f"its shape is {self.targets.shape}")
         self.mask = _mask(mask, self.targets)
         self.dt = number("dt", dt, above=0.0)
@@ -77,12 +83,15 @@ class Trials(Task):
 
     @property
     def times(self) -> Float[np.ndarray, " time"]:
-        """When the targets apply: at the end of each sample, in the unit of tau."""
+        """The times of the targets, (time,), in units of tau. A target applies at the end of its sample."""
         return self.dt * np.arange(1, self.inputs.shape[-2] + 1)
 
     @in_float64
     def loss(self, state: Any, rnn: Any) -> Float[AnyArray, ""]:
-        """The loss of `state` on these trials; differentiable. Raises ValueError when sizes or steps do not match."""
+        """The loss of `state` on these trials, with the dynamics of `rnn`: a number, which JAX can differentiate.
+
+        Raises ValueError for a batch, and when the numbers of inputs or outputs, or the step dt, do not match.
+        """
         if isinstance(state, State):
             refuse_batch(state, self)
         return evaluate(self.objective(state, rnn), state)
@@ -92,7 +101,7 @@ class Trials(Task):
             raise argument_error("rnn", "be an RNN", f"{type(rnn).__name__} came")
         require_sizes(state, self.inputs.shape[-1], self.targets.shape[-1])
         rnn.step(self.dt)
-        rnn.projection(state)  # raises for a phi of unknown gain
+        rnn.projection(state)  # raises ValueError if overlaps need a gain (mean slope) of phi that is not known
         return TrialLoss(self.inputs, self.targets, self.mask, rnn, self.dt, self.loss_function)
 
     def __repr__(self) -> str:
@@ -102,7 +111,7 @@ class Trials(Task):
 
 
 class TrialLoss(eqx.Module):
-    """The loss of a state on trials, by simulation of its latents."""
+    """The loss of a state on trials. It simulates the latents, the variables that determine the output."""
 
     inputs: Float[AnyArray, "*batch trials time I"]
     targets: Float[AnyArray, "*batch trials time O"]
@@ -115,32 +124,35 @@ class TrialLoss(eqx.Module):
         return self.compare(self.response(state), self.targets)
 
     def response(self, state: State) -> Float[AnyArray, "trials time O"]:
-        """The outputs."""
+        """The outputs of the state on the trials."""
         return self.rnn.simulate(state, self.inputs, self.dt)[1]
 
     def compare(self, response: AnyArray, targets: AnyArray) -> Float[AnyArray, ""]:
-        """The loss of outputs under targets."""
+        """The loss of outputs for these targets."""
         return self.loss(response, targets, self.mask)
 
 
 class TrialGenerator(eqx.Module):
-    """A distribution of trials, from which each key draws one set."""
+    """A random distribution of trials: each key draws one set of trials. Subclasses define `trials`."""
 
     @abc.abstractmethod
     def trials(self, key: jax.Array) -> Trials:
-        """One set of trials, in jax.numpy."""
+        """The set of trials that `key` draws. It must be made of jax.numpy."""
 
     def task(self, key: Any) -> "Trials | FreshTrials":
-        """The set of trials that `key` draws; for None, the task that draws new ones at each step of learning."""
+        """The set of trials that `key` draws, or for None the task that draws new trials at each step of learning."""
         fresh = FreshTrials(self)
         drawn = fresh.sample(0 if key is None else key)  # raises for a mask that is zero everywhere
         return fresh if key is None else drawn
 
 
 class FreshTrials(Task):
-    """New trials at each gradient step, drawn from the key of `learn` and the number of the step alone.
+    """A task that draws new trials at each step of gradient descent.
 
-    The reported loss is that of the trials of each step. Raises ValueError, in `learn`, for a flow or without a key.
+    The trials of a step depend only on the key of `learn` and on the number of the step. The loss that `learn` reports for a
+    step is the loss on the trials of this step. `learn` raises ValueError for gradient flow, and if it gets no key.
+
+    - `generator`: the distribution of trials.
     """
 
     generator: TrialGenerator
@@ -154,29 +166,30 @@ class FreshTrials(Task):
         return True
 
     def loss(self, state: Any, rnn: Any) -> Any:
-        """Raises ValueError: there is no loss before trials are drawn, as `sample` does."""
+        """Raises ValueError: there is no loss before trials are drawn. Use `sample` to draw them."""
         raise argument_error("task", "be fixed to have a loss", "it draws new trials", "Use task.sample(key).loss(...).")
 
     def sample(self, key: Any) -> Trials:
-        """The set of trials that a key or an integer seed draws."""
+        """The set of trials that `key`, a jax.random key or an integer seed, draws. Raises ValueError for an array of keys."""
         key = random_key("key", key)
         if key.shape:
             raise argument_error("key", "be a single key", f"a batch of {key.shape[0]} came", "Draw trials one by one.")
         return _draw(self.generator, key)
 
     def objective(self, state: State, rnn: RNN) -> "FreshLoss":
-        jax.eval_shape(lambda key: self.generator.trials(key).objective(state, rnn), jax.random.key(0))  # raises what it raises
+        # Computes nothing, and raises the errors of `objective` now, before the first trials are drawn.
+        jax.eval_shape(lambda key: self.generator.trials(key).objective(state, rnn), jax.random.key(0))
         return FreshLoss(self.generator, rnn)
 
 
 class FreshLoss(eqx.Module):
-    """The loss of a state on the trials that a key draws."""
+    """The loss of a state on trials that are drawn from a key."""
 
     generator: TrialGenerator
     rnn: RNN
 
     def drawn(self, state: State, key: Any) -> TrialLoss:
-        """The loss on the trials of one key."""
+        """The loss, as a function of states, on the trials of one key."""
         return self.generator.trials(key).objective(state, self.rnn)
 
     def __call__(self, state: State, key: Any) -> tuple[Float[AnyArray, ""], Float[AnyArray, ""]]:
@@ -187,7 +200,7 @@ class FreshLoss(eqx.Module):
 @in_float64
 def _draw(generator: TrialGenerator, key: Any) -> Trials:
     trials = eqx.filter_jit(type(generator).trials)(generator, key)
-    _check_mask(trials.mask)  # which could not be read while it was traced
+    _check_mask(trials.mask)  # here, because the compiled function above could not read its values
     return trials
 
 
@@ -210,13 +223,13 @@ def _mask(mask: Any, targets: Any) -> Any:
 def _check_mask(mask: Any) -> None:
     if not is_traced(mask) and (np.any(mask < 0) or not np.all(np.any(mask > 0, axis=(-3, -2, -1)))):
         came = "it has negative entries" if np.any(mask < 0) else "it is zero everywhere, so that no output counts"
-        raise argument_error("mask", "be weights, some of them positive", came)
+        raise argument_error("mask", "be weights, some of them positive", came, "A weight of 0 leaves a target out.")
 
 
 @in_float64
 def _check_loss(loss: LossFunction, targets: Any, mask: Any) -> None:
-    """Raise ValueError unless the user's loss is a finite number with a finite gradient."""
-    must = "be a function of (outputs, targets, mask) to a finite number, and be made of jax.numpy"
+    """Raise ValueError unless the user's loss is a finite number with a finite gradient, at outputs close to the targets."""
+    must = "be a function of (outputs, targets, mask) that returns a finite number and is made of jax.numpy"
     if not callable(loss):
         raise argument_error("loss", must, f"{loss!r} came")
     try:
@@ -225,5 +238,5 @@ def _check_loss(loss: LossFunction, targets: Any, mask: Any) -> None:
         raise argument_error("loss", must, f"differentiating it gave {type(error).__name__}: {error}") from error
     if not (np.isfinite(value) and np.all(np.isfinite(slope))):
         raise argument_error(
-            "loss", must, f"for outputs close to the targets it gave {value}, or a gradient that is not finite"
+            "loss", must, f"for outputs close to the targets it returned {value}, or its gradient is not finite"
         )

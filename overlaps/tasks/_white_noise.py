@@ -1,4 +1,4 @@
-"""Filter tasks as sampled pairs of white noise and its filtered version."""
+"""Filter tasks as trials: the input is white noise, and the target is the filtered noise."""
 
 from typing import Any
 
@@ -15,12 +15,15 @@ from overlaps.tasks._trials import FreshTrials, TrialGenerator, Trials
 
 
 def summed_error(outputs: AnyArray, targets: AnyArray, mask: AnyArray) -> Float[AnyArray, ""]:
-    """The squared error summed over outputs, and averaged over trials and the times where the mask is 1."""
+    """The squared error, summed over outputs and averaged over trials and over the times where the mask is 1."""
     return jnp.sum(mask * (outputs - targets) ** 2) / jnp.sum(mask[:, :, 0])
 
 
 class WhiteNoise(TrialGenerator):
-    """White noise and what a linear filter makes of it; see `white_noise`."""
+    """Draws trials with white noise as input, and the response of a linear filter to it as target.
+
+    `white_noise` describes the task and makes this object.
+    """
 
     propagator: Float[AnyArray, "n n"] = eqx.field(converter=as_float)  # exp(A dt)
     B: Float[AnyArray, "n I"] = eqx.field(converter=as_float)
@@ -46,12 +49,21 @@ class WhiteNoise(TrialGenerator):
 def white_noise(
     task: LinearFilter, key: Any = None, trials: int = 100, dt: float = 0.05, when: str = "last"
 ) -> Trials | FreshTrials:
-    """A filter task as trials: white noise of unit intensity (variance 1 / dt), and its filtered version as the target.
+    """A filter task as trials: the input is white noise of unit intensity, and the target is the filtered noise.
 
-    This is what any phi can be trained on. The loss is summed over outputs. With `when="last"` it counts the last sample alone,
-    and for a linear network with Euler steps of dt its expectation is the closed form `task.loss`; when="always" averages over
-    all samples, which is smaller. `key`: draws a fixed set of `trials`; None draws a new one at each step of `learn`, from its
-    key. Raises ValueError for a task of infinite horizon, a batch of tasks, and a horizon that is no multiple of dt.
+    Filter tasks themselves train linear networks only. These trials train networks with any transfer function phi. White noise
+    of unit intensity has independent Gaussian samples of variance 1 / dt. The loss is the squared error summed over outputs.
+
+    - `task`: a filter task, such as `exponential_filter()`. Its horizon is the duration of a trial.
+    - `key`: a jax.random key or an integer seed, which draws a fixed set of trials. For None, `learn` draws a new set at each
+      step, from the key of `learn`.
+    - `trials`: the number of trials in a set.
+    - `dt`: the time between samples, in units of tau.
+    - `when`: which samples count. "last": the last sample of each trial alone. For a linear network with Euler steps of dt the
+      expected loss is then the closed form `task.loss`. "always": the average over all samples, which is smaller.
+
+    Returns `Trials`, or `FreshTrials` if `key` is None. Raises ValueError for a task of infinite horizon, for a batch of tasks,
+    and for a horizon that is no multiple of dt.
     """
     if not isinstance(task, LinearFilter):
         raise argument_error("task", "be a filter task", f"{type(task).__name__} came")
