@@ -1,6 +1,7 @@
-"""What every room needs and no science: checks of arguments, double precision, array types, labels of variables.
+"""Helpers that every room (subpackage) of the library uses, and that contain no science.
 
-This room imports nothing from the rest of the library. It may not know what an overlap is.
+They check arguments, keep computations in double precision, name array types, label variables and give warnings. This room
+imports nothing from the rest of the library. It may not know any concept of the science, for example what an overlap is.
 """
 
 from overlaps._support._checks import (

@@ -1,4 +1,4 @@
-"""Argument checks: one form of error, and the few conditions that recur."""
+"""Checks of arguments: the one form of error message, and the conditions that many functions check."""
 
 import math
 from collections.abc import Collection
@@ -14,27 +14,30 @@ from overlaps._support._typing import AnyArray
 
 
 def argument_error(name: str, must: str, came: str, mend: str = "") -> ValueError:
-    """The library's one error form; the caller raises what this returns."""
+    """A ValueError in the one form that all argument errors of the library have. The caller raises it."""
     return ValueError(f"Argument `{name}` must {must}, but {came}. {mend}".rstrip())
 
 
 def is_traced(*trees: Any) -> bool:
-    """Whether any leaf belongs to a surrounding jit, vmap or grad, so that values cannot be read."""
+    """Whether any array in the trees is traced: it stands for values inside a jit, vmap or grad, and they cannot be read."""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
 
 
 def is_inside_trace() -> bool:
-    """Whether a surrounding jit records even operations on concrete arrays."""
+    """Whether a surrounding jit records all operations, even those on arrays whose values are known."""
     return is_traced(jnp.zeros(()))
 
 
 def numpy_for(*trees: Any) -> Any:
-    """jax.numpy for traced arrays, NumPy for concrete ones: float64 whatever the JAX flag, and nothing to compile."""
+    """The array module to compute with: jax.numpy if any array is traced (see `is_traced`), else NumPy.
+
+    NumPy computes in float64 whatever the JAX flag says, and it compiles nothing.
+    """
     return jnp if is_traced(trees) else np
 
 
 def number(name: str, value: Any, *, above: float | None = None, least: float | None = None) -> float:
-    """`value` as a finite float that is greater than `above` or at least `least`."""
+    """`value` as a finite float that is greater than `above`, or at least `least`; raises ValueError otherwise."""
     if above is not None:
         requirement = f"be a number greater than {above:g}"
     elif least is not None:
@@ -54,7 +57,10 @@ def number(name: str, value: Any, *, above: float | None = None, least: float | 
 
 
 def parameter(name: str, value: Any, *, above: float | None = None, least: float | None = None) -> Float[AnyArray, "*batch"]:
-    """A number, or one per network of a batch, that may be traced: checked where its value can be read, float64 then."""
+    """A parameter that is one number, or an array with one number for each network of a batch.
+
+    Traced values pass as they are. Other values are checked as in `number` and become float64.
+    """
     if is_traced(value):
         return value
     if np.ndim(value) == 0:
@@ -63,14 +69,14 @@ def parameter(name: str, value: Any, *, above: float | None = None, least: float
 
 
 def count(name: str, value: Any, *, least: int = 1) -> int:
-    """`value` as an int of at least `least`."""
+    """`value` as an int of at least `least`; raises ValueError otherwise."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise argument_error(name, f"be a whole number of at least {least}", f"{value!r} came")
     return int(value)
 
 
 def choice(name: str, value: Any, known: Collection[str]) -> Any:
-    """`value`, which must be one of the names in `known`."""
+    """`value`, if it is one of the names in `known`; raises ValueError otherwise."""
     if value not in known:
         listed = ", ".join(repr(each) for each in known)
         raise argument_error(name, f"be one of {listed}", f"{value!r} came")
@@ -78,7 +84,10 @@ def choice(name: str, value: Any, known: Collection[str]) -> Any:
 
 
 def real_array(name: str, value: Any, *, ndim: int | None = None) -> Any:
-    """`value` as a finite real array: traced arrays pass, integers and lists become float64."""
+    """`value` as an array of finite real numbers; raises ValueError otherwise.
+
+    Integers and lists become float64. The values of traced arrays are not checked.
+    """
     if is_traced(value):
         array = value
     else:
@@ -99,5 +108,5 @@ def real_array(name: str, value: Any, *, ndim: int | None = None) -> Any:
 
 
 def as_float(array: Any) -> Any:
-    """A float64 NumPy array, unless it is traced."""
+    """The array as a float64 NumPy array; a traced array stays as it is."""
     return array if is_traced(array) else np.asarray(array, float)

@@ -4,4 +4,4 @@ import jax
 import numpy as np
 
 AnyArray = np.ndarray | jax.Array
-"""NumPy at the edges, JAX inside of compiled code."""
+"""An array of NumPy (what users pass and get) or of JAX (inside compiled code)."""

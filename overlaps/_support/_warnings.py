@@ -1,4 +1,4 @@
-"""Warnings that point to the line of the user."""
+"""Warnings that point to the line of the user's program."""
 
 import sys
 import warnings
@@ -8,11 +8,11 @@ import equinox
 import jaxtyping
 
 BETWEEN = tuple(str(Path(file).parent) for file in (Path(__file__).parent, equinox.__file__, jaxtyping.__file__))
-"""Folders of code that stands between a user's line and a warning: this library, and what wraps its functions."""
+"""Folders whose code stands between the user's line and a warning: this library and the packages that wrap its functions."""
 
 
 def warn(message: str) -> None:
-    """Give a RuntimeWarning at the line outside of the library that led to it."""
+    """Give a RuntimeWarning that points to the line outside of the library that led to it."""
     frame, level = sys._getframe(1), 2
     while frame is not None and frame.f_code.co_filename.startswith((*BETWEEN, "<@beartype")):
         frame, level = frame.f_back, level + 1

@@ -1,7 +1,9 @@
-"""States: what a network is connected like, at every resolution, and all that others may ask of it.
+"""States: descriptions of the connectivity of a network, from a small matrix of overlaps to the weights of all neurons.
 
-A state says what it consists of, how it reads and drives activity, what of a run it records, and how it is stored. This room
-may not know transfer functions, tasks or learning rules: it receives them as arguments where it needs them.
+An overlap is the scalar product of two connectivity vectors, divided by the number of neurons. A state knows its own numbers.
+It knows how its connectivity drives the activity and how it reads the activity. It also knows which of its quantities a run
+records, and how a file stores it. This room may not know transfer functions, tasks or learning rules. It receives them as
+arguments where it needs them.
 """
 
 from overlaps.connectivity._charges import (

@@ -1,4 +1,4 @@
-"""What gradient flow conserves, as functions of overlap matrices (docs/symmetries.md)."""
+"""Charges: quantities that gradient flow conserves, computed from overlap matrices (docs/symmetries.md)."""
 
 from collections.abc import Hashable, Sequence
 
@@ -14,13 +14,18 @@ CHARGES = {
     "balance": ((), "m.m / r_m - z.z / r_z over N"),
     "spectrum": (("mode",), "eigenvalues of J M^-1 G"),
 }
-"""The charges of overlap matrices: the dimensions and the meaning of one of them."""
+"""The dimensions and the meaning of each charge that one overlap matrix has."""
 
 
 def gram_charges(
     gram: Float[np.ndarray, "*many D D"], layout: Layout, rates: Float[np.ndarray, " D"], linear: bool
 ) -> dict[str, np.ndarray]:
-    """The charges of overlap matrices (..., D, D); for nonlinear phi those of the gauge alone."""
+    """The charges of overlap matrices (..., D, D), by name. If phi is not linear, the gauge charge is the only one.
+
+    Each charge comes from a change of the vectors that leaves the loss as it is. A change of gauge mixes the latents: u -> u a,
+    v -> v a^-T. `rates`: the relative learning rate of each vector. Where rates make a charge impossible, it is missing, or NaN
+    in single entries of the gauge charge.
+    """
     m, u, v, z = (np.arange(layout.size)[part] for part in layout.slices.values())
     with np.errstate(divide="ignore", invalid="ignore"):
         weighted = gram / np.sqrt(np.outer(rates, rates))
@@ -34,7 +39,7 @@ def gram_charges(
         diagonal = np.diagonal(weighted, axis1=-2, axis2=-1)
         charges["balance"] = diagonal[..., m].sum(-1) - diagonal[..., z].sum(-1)
     if np.all(rates > 0):
-        # J M^-1 G has the eigenvalues of F' J F'^T, which is symmetric, for a factor F' of the weighted matrix.
+        # The eigenvalues of J M^-1 G are those of the symmetric matrix F' J F'^T, where F' is a factor of the weighted matrix.
         known = np.all(np.isfinite(weighted), axis=(-2, -1))
         factor = square_root(np.where(known[..., None, None], weighted, 0.0))
         spectrum = np.linalg.eigvalsh((factor * signs(layout)) @ factor)
@@ -43,10 +48,10 @@ def gram_charges(
 
 
 def charge_variables(charges: dict[str, np.ndarray], lead: Sequence[Hashable]) -> dict[str, tuple]:
-    """The variables of a Dataset that charges of many overlap matrices are; `lead` names the dimensions of the many."""
+    """Charges as variables of a Dataset. `lead`: names of the first dimensions, which run over many overlap matrices."""
     return {name: ((*lead, *CHARGES[name][0]), values, said(CHARGES[name][1])) for name, values in charges.items()}
 
 
 def signs(layout: Layout) -> np.ndarray:
-    """+1 on m and u, -1 on v and z."""
+    """The diagonal of J: +1 on m and u, -1 on v and z."""
     return np.repeat([1.0, -1.0], [layout.inputs + layout.rank, layout.rank + layout.outputs])

@@ -1,4 +1,4 @@
-"""Networks whose whole recurrent matrix learns, and the small networks that learn exactly as they do."""
+"""Networks whose whole recurrent matrix W learns, and small networks that stand for them."""
 
 from typing import Any, ClassVar
 
@@ -26,18 +26,20 @@ from overlaps.connectivity._spectrum import spectra, spectral_variables
 from overlaps.connectivity._state import Model, Results, State, Variable, by_modulus
 from overlaps.connectivity._subspace import subspace
 
-OUTSIDE = 1e-4  # length of what a basis may have outside of another one that is the same, enough for float32
+OUTSIDE = 1e-4  # two bases span the same space if the part of one outside of the other is shorter; enough for float32
 
 
 class DenseNetwork(State):
-    """A network of N neurons whose whole matrix learns: tau dh/dt = -h + W phi(h) + m x, y = z^T phi(h) / N ([BCPZ25]).
+    """A network of N neurons whose whole matrix W learns: tau dh/dt = -h + W phi(h) + m x, y = z^T phi(h) / N ([BCPZ25]).
 
-    W: (N, N) recurrent weights, with entries of O(1 / sqrt(N)) where they are random; m: (N, I) input vectors; z: (N, O)
-    readout vectors, with entries of O(1); 1-D arrays stand for a single vector. Under `learn` W moves at the learning rate and
-    vectors at N times the learning rate, so that both matter for large N; `rates` name "W", "m" and "z". Rules that commute
-    with rotations of neuron space see [W, m / sqrt(N), z / sqrt(N)], others (Adam) W, m and z themselves.
+    - `W`: recurrent weights, (N, N). The entries of a random W are of order 1 / sqrt(N).
+    - `m`: input vectors, (N, I), with entries of order 1.
+    - `z`: readout vectors, (N, O), with entries of order 1.
 
-    Raises ValueError when the shapes do not fit.
+    A 1-D array stands for a single vector. A batch has one more axis, in front. `learn` moves W at the learning rate, and m and
+    z at N times the learning rate, so that all of them matter for large N. The `rates` of a learning rule name "W", "m" and
+    "z". Rules that commute with rotations of neuron space act on the matrix [W, m / sqrt(N), z / sqrt(N)]. Other rules (Adam)
+    act on W, m and z themselves (docs/integration.md, "Scales and rates"). Raises ValueError when the shapes do not fit.
     """
 
     simulated: ClassVar[bool] = True
@@ -72,10 +74,14 @@ class DenseNetwork(State):
     ) -> "DenseNetwork":
         """A network with independent Gaussian entries: W of variance sigma^2 / n, m of variance 1, z of variance scale^2.
 
-        Eigenvalues of W fill the disk of radius `sigma`, and learning is rich at scale 1 and lazy for large ones
-        (docs/integration.md). `silent=True` makes the initial output exactly 0: of two copies of a network of n / 2 units, side
-        by side, the readouts have opposite signs. `key`: a jax.random key or an integer seed. Raises ValueError for values out
-        of range, and an odd n of a silent network.
+        - `key`: a jax.random key or an integer seed.
+        - `n`, `inputs`, `outputs`: the numbers of neurons, of input vectors and of readout vectors.
+        - `sigma`: the eigenvalues of W fill the disk of this radius.
+        - `scale`: learning is rich at scale 1 (W changes at order one), and lazy at large scales (W hardly changes).
+        - `silent`: True makes the initial output exactly 0. The network then consists of two copies of a network of n / 2
+          units, with readouts of opposite signs.
+
+        See docs/integration.md. Raises ValueError for values out of range, and for an odd n of a silent network.
         """
         n, inputs, outputs = count("n", n), count("inputs", inputs), count("outputs", outputs)
         sigma, scale = number("sigma", sigma, least=0.0), number("scale", scale, above=0.0)
@@ -100,25 +106,25 @@ class DenseNetwork(State):
 
     @property
     def drivers(self) -> Float[AnyArray, "*batch N split"]:
-        """[m, 1]: a general W has a latent variable per unit."""
+        """[m, 1], because a general W has one latent variable for each unit."""
         xp = numpy_for(self)
         return xp.concatenate([self.m, xp.broadcast_to(xp.eye(self.n), self.W.shape)], axis=-1)
 
     @property
     def readers(self) -> Float[AnyArray, "*batch N read"]:
-        """[W^T, z / N], with which recurrence and output read rates."""
+        """[W^T, z / N], with which recurrence and output read phi(h)."""
         xp = numpy_for(self)
         return xp.concatenate([xp.swapaxes(self.W, -1, -2), self.z / self.n], axis=-1)
 
     @property
     def scales(self) -> Float[np.ndarray, " columns"]:
-        """What columns of the factor are multiplied by to give W, m and z."""
+        """Numbers that turn the columns of the factor into those of W, m and z."""
         inputs, n, outputs = self.layout
         return np.repeat(np.asarray([1.0, np.sqrt(n)], self.W.dtype), [n, inputs + outputs])
 
     @property
     def factor(self) -> Float[AnyArray, "*batch N columns"]:
-        """[W, m / sqrt(N), z / sqrt(N)], on which plain descent has one learning rate."""
+        """[W, m / sqrt(N), z / sqrt(N)]: plain gradient descent on this matrix has the same learning rate for all columns."""
         return numpy_for(self).concatenate([self.W, self.m, self.z], axis=-1) / self.scales.reshape(
             *[1] * (self.W.ndim - 1), -1
         )
@@ -133,12 +139,15 @@ class DenseNetwork(State):
 
     @property
     def gram(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Raises ValueError: there is no overlap matrix on which a whole W learns."""
+        """Raises ValueError, because the learning of a whole W has no description by an overlap matrix."""
         mend = "Ask for `eigenvalues()` or `reduced()`, or make a low-rank Network or Overlaps."
         raise argument_error("state", "have an overlap matrix", "a DenseNetwork came, whose whole W learns", mend)
 
     def eigenvalues(self) -> np.ndarray:
-        """The eigenvalues of W, from the largest modulus to the smallest; of dh/dt = (W - 1) h those of W, minus 1."""
+        """The N eigenvalues of W, from the largest modulus to the smallest.
+
+        The growth rates of dh/dt = (W - 1) h are these eigenvalues, minus 1.
+        """
         return by_modulus(np.linalg.eigvals(np.asarray(self.W, float)))
 
     def charges(self, rates: Float[np.ndarray, " columns"], linear: bool) -> dict[str, np.ndarray]:
@@ -157,7 +166,7 @@ class DenseNetwork(State):
         return self.W, self.m, numpy_for(self).swapaxes(self.z, -1, -2) / self.n
 
     def fed_back(self, recurrent: Float[AnyArray, "N I"]) -> Float[AnyArray, "N I"]:
-        """The input that recurrence gives to each unit, from what `readers` read: the same."""
+        """The input that the recurrence gives to each unit: what the recurrence reads through `readers`, unchanged."""
         return recurrent
 
     def recurrent_norm(self) -> Any:
@@ -165,13 +174,13 @@ class DenseNetwork(State):
         return np.linalg.norm(np.asarray(self.W), 2, axis=(-2, -1))
 
     def pieces(self, saves: int) -> int:
-        return min(super().pieces(saves), saves - 1)  # the ends of pieces need eigenvalues, as saved points do
+        return min(super().pieces(saves), saves - 1)  # the end of a piece needs eigenvalues, as a saved point does
 
     def recorded(self, factor: Float[AnyArray, "N columns"]) -> dict[str, AnyArray]:
         return {"factor": factor}
 
     def condensed(self, values: dict[str, np.ndarray], kept: np.ndarray) -> dict[str, np.ndarray]:
-        """Spectra of W in place of factors, which are too large to be kept."""
+        """The spectra of W instead of the factors, which are too large to be kept."""
         rest = dict(values)
         return rest | spectra(rest.pop("factor"), kept, np.asarray(self.W), self.layout.inputs)
 
@@ -191,28 +200,33 @@ class DenseNetwork(State):
         return cls(results.variable(f"{name}_W"), vectors[..., :inputs], vectors[..., inputs:])
 
     def reduced(self) -> "ReducedNetwork":
-        """The smallest network that learns exactly as this one.
+        """The smallest network that learns exactly as this one, if phi is linear.
 
-        The space that m and z span, closed under W and W^T, is closed under learning too, whatever the loss is that the output
-        of a linear network has: the rest of W stands still, or decays on its own (docs/integration.md, "The invariant
-        subspace"). W = c + a matrix of rank r leaves at most I + O + 2 r units. Raises ValueError if the space is that of all
-        neurons, as it is for random W: then use `krylov`.
+        Consider the smallest space that contains m and z, and that W and W^T map into itself. For any loss of the output,
+        learning changes W only within this space. The rest of W stays as it is, or decays on its own (docs/integration.md, "The
+        invariant subspace"). The small network has one unit for each dimension of this space. If W is c times the identity
+        plus a matrix of rank r, there are at most I + O + 2 r units. Raises ValueError for a batch, and if the space is that of
+        all neurons, as it is for random W. Then use `krylov`.
         """
         return self._within(self._words(None))
 
     def krylov(self, order: int) -> "ReducedNetwork":
-        """The projection on products of up to `order` factors W, W^T applied to m and z.
+        """A small network that approximates this one, if phi is linear.
 
-        Has at most (I + O) (2^(order + 1) - 1) units. Order 0 keeps of W what maps the span of m and z into itself. For small
-        random W of radius sigma the error is of order sigma^(2 order + 2), at every n. Raises ValueError for a negative order.
+        It is the projection of this network on all products of up to `order` factors W, W^T, applied to m and z. It has at most
+        (I + O) (2^(order + 1) - 1) units. Order 0 keeps only the part of W that maps the span of m and z into itself. For
+        small random W, with eigenvalues in a disk of radius sigma, the error is of order sigma^(2 order + 2), at every n.
+        Raises ValueError for a negative order, and for a batch.
         """
         return self._within(self._words(count("order", order, least=0)))
 
     def lifted(self, reduced: "ReducedNetwork") -> "DenseNetwork":
-        """The network moved to where its reduction has gone: W + Q (w - Q^T W Q) Q^T, sqrt(N) Q m', sqrt(N) Q z'.
+        """The large network for which a trained small one stands: W + Q (w - Q^T W Q) Q^T, sqrt(N) Q m', sqrt(N) Q z'.
 
-        `reduced`: what learning made of `reduced()` or `krylov(order)` of this network. What weight decay does to W outside of
-        the subspace, where it decays on its own, is not in it. Raises ValueError for reductions to other directions.
+        Here W is that of this network, Q is the basis of the small network, and [w, m', z'] its factor. `reduced`: what
+        learning has made of `reduced()` or `krylov(order)` of this network. The result does not contain the effect of weight
+        decay on W outside of the subspace, where W decays on its own. Raises ValueError for a small network that was not made
+        from this network.
         """
         basis: Any = getattr(reduced, "basis", None)
         shape = np.shape(basis)
@@ -232,7 +246,7 @@ class DenseNetwork(State):
         return DenseNetwork(self.W + basis @ moved @ basis.T, scale * basis @ reduced.m, scale * basis @ reduced.z)
 
     def _words(self, order: int | None) -> Float[np.ndarray, "N k"]:
-        """An orthonormal basis of the products of W and W^T with m and z, of all lengths if `order` is None."""
+        """An orthonormal basis of the products of up to `order` factors W, W^T with m and z; of any length for None."""
         if is_traced(self) or self.batch:
             raise argument_error("state", "be a single network of known numbers", f"{self!r} came")
         return subspace(np.asarray(self.W, float), np.concatenate([self.m, self.z], axis=1).astype(float), order)
@@ -244,11 +258,15 @@ class DenseNetwork(State):
 
 
 class ReducedNetwork(DenseNetwork):
-    """A small network that stands for a large one: made by `DenseNetwork.reduced` and `krylov`, and trained by `learn` alike.
+    """A small network of k units that stands for a large one. `learn` trains it like any other network.
 
-    Its weights, rates, loss and eigenvalues are those of the large one, but for eigenvalues of the part that does not learn.
-    Rules for single neurons (Adam) and nonlinear phi, for which it would not be exact, are refused. `basis`: (N, k),
-    orthonormal columns, the directions in neuron space that its units stand for, or None if it stands for no single network.
+    The network of `DenseNetwork.reduced` is exact, and that of `DenseNetwork.krylov` approximate. Weights, learning rates, loss
+    and eigenvalues are those of the large network, without the eigenvalues of the part of W that does not learn. The library
+    refuses rules for single neurons (Adam) and nonlinear phi, because the small network would not be exact for them.
+
+    - `W`, `m`, `z`: as in `DenseNetwork`, for k units.
+    - `basis`: (N, k), with orthonormal columns: the directions in the space of N neurons for which the units stand. None if the
+      small network stands for no single network, as in `integration.infinite_network`.
     """
 
     takes_neuron_rules: ClassVar[bool] = False
@@ -263,7 +281,7 @@ class ReducedNetwork(DenseNetwork):
 
     def check_transfer(self, phi: Any) -> None:
         if phi != "linear":
-            reason = "a reduction came, whose units are sums of neurons, and phi of a sum is no sum"
+            reason = "a ReducedNetwork came. Its units are sums of neurons, and phi of a sum is not the sum of phi"
             raise argument_error("state", f"be a whole network for phi {phi!r}", reason, "Train the DenseNetwork itself.")
 
     def stored(self, name: str) -> dict[str, Variable]:

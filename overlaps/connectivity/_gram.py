@@ -1,4 +1,4 @@
-"""What a valid overlap matrix is, and its square root."""
+"""The check that a matrix is an overlap matrix, and the square root of such a matrix."""
 
 from typing import Any
 
@@ -8,18 +8,21 @@ from overlaps._support import argument_error, is_traced, numpy_for, real_array, 
 from overlaps.connectivity._layout import Layout
 
 MEND = "No vectors have these overlaps: lower the off-diagonal entries or raise the diagonal ones."
-ROUNDING = 1e-10  # relative size below which asymmetry and negative eigenvalues count as rounding
+ROUNDING = 1e-10  # asymmetry and negative eigenvalues below this size, relative to the largest entry, count as rounding
 
 
 def square_root(gram: Any) -> Any:
-    """The symmetric positive semi-definite square root; negative eigenvalues, which are rounding, count as 0."""
+    """The symmetric positive semi-definite square root. Negative eigenvalues come from rounding, and count as 0."""
     xp = numpy_for(gram)
     values, vectors = xp.linalg.eigh(gram)
     return (vectors * xp.sqrt(xp.maximum(values, 0.0))[..., None, :]) @ xp.swapaxes(vectors, -1, -2)
 
 
 def checked_gram(gram: Any, layout: Layout) -> Any:
-    """`gram` symmetrised and in float64 if it is an overlap matrix for `layout`; raises ValueError if not. Traced ones pass."""
+    """`gram` as a symmetric float64 array. Raises ValueError if it is no overlap matrix for `layout`.
+
+    The values of a traced array are not checked.
+    """
     size = layout.size
     gram = real_array("gram", gram)
     if gram.shape[-2:] != (size, size):
@@ -46,7 +49,7 @@ def checked_gram(gram: Any, layout: Layout) -> Any:
 
 
 def smallest_eigenvalue(gram: np.ndarray) -> float:
-    """The smallest eigenvalue of one or many symmetric matrices, 0 where it is not negative beyond rounding."""
+    """The smallest eigenvalue of one or many symmetric matrices if it is negative beyond rounding, else 0."""
     values = np.linalg.eigvalsh(gram)[..., 0]
     largest = np.max(np.abs(gram), axis=(-2, -1))
     negative = (values < -ROUNDING * largest) | (np.min(np.diagonal(gram, axis1=-2, axis2=-1), axis=-1) < 0)

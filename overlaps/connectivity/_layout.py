@@ -1,4 +1,4 @@
-"""How the D = I + 2R + O connectivity vectors are ordered, named and paired."""
+"""The order, the names and the pairs of the D = I + 2R + O connectivity vectors (I inputs, rank R, O outputs)."""
 
 import functools
 from typing import Any, NamedTuple
@@ -8,11 +8,14 @@ import numpy as np
 from overlaps._support import argument_error, count
 
 BLOCKS = ("zm", "zu", "vm", "vu", "mu", "zv", "mm", "uu", "vv", "zz")
-"""Names of the ten blocks of the overlap matrix, readout side first, in the order in which results list them."""
+"""Names of the ten blocks of the overlap matrix, in the order in which results list them.
+
+The first four names have the readout side (z or v) first and the input side (m or u) second.
+"""
 
 
 class Pair(NamedTuple):
-    """One overlap: its label, its two vectors, and their places in the overlap matrix."""
+    """One overlap: its label, the labels of its two vectors, and its row and column in the overlap matrix."""
 
     label: str
     left: str
@@ -24,7 +27,7 @@ class Pair(NamedTuple):
 class Layout(NamedTuple):
     """The order [m.. u.. v.. z..] of the connectivity vectors for I inputs, rank R and O outputs.
 
-    Labels are data here: every other module asks this one which rows belong to a letter and what a pair is called.
+    Labels are data. Other modules ask a layout which rows belong to a letter and what the label of a pair is.
     """
 
     inputs: int
@@ -33,7 +36,7 @@ class Layout(NamedTuple):
 
     @classmethod
     def checked(cls, inputs: int, rank: int, outputs: int) -> "Layout":
-        """A layout of whole numbers that are at least 1; raises ValueError otherwise."""
+        """A layout with these numbers. Raises ValueError if they are not whole numbers of at least 1."""
         return cls(count("inputs", inputs), count("rank", rank), count("outputs", outputs))
 
     @property
@@ -60,7 +63,7 @@ class Layout(NamedTuple):
 
     @property
     def latents(self) -> tuple[str, ...]:
-        """Names of the latent variables, those of the vectors m and u along which activity is."""
+        """Names of the latent variables: the names of m and u, because the activity is a combination of these vectors."""
         return self.labels[: self.inputs + self.rank]
 
     @property
@@ -78,7 +81,7 @@ class Layout(NamedTuple):
         return gram[..., rows, columns]
 
     def matrix(self, sigma: Any) -> Any:
-        """The symmetric matrices (..., D, D) of distinct overlaps (..., overlaps), the inverse of `listed`."""
+        """The symmetric matrices (..., D, D) that have these distinct overlaps (..., overlaps): the inverse of `listed`."""
         places = np.zeros((self.size, self.size), int)
         for index, pair in enumerate(self.pairs):
             places[pair.row, pair.column] = places[pair.column, pair.row] = index
@@ -102,12 +105,18 @@ class Layout(NamedTuple):
             ) from None
 
     def places(self, left: slice | int, right: slice | int) -> set[tuple[int, int]]:
-        """The distinct overlaps of a block or an entry, each as the row and column that `pairs` gives it, or their reverse."""
+        """The distinct overlaps of a block or an entry, each as a row and a column of the overlap matrix, smaller one first.
+
+        `left` and `right`: rows and columns as `block` or `entry` returns them.
+        """
         rows, columns = (np.atleast_1d(np.arange(self.size)[part]) for part in (left, right))
         return {(int(min(row, column)), int(max(row, column))) for row in rows for column in columns}
 
     def columns(self, names: dict[str, float]) -> list[float]:
-        """Per-vector values from a mapping of letters or labels to values; 1 where nothing is said, labels win."""
+        """One value for each vector, from a mapping of letters ("u") or labels ("u1") to values.
+
+        The value of a label counts more than the value of its letter. A vector that is not named gets 1.
+        """
         known = set("muvz") | set(self.labels)
         for name in names:
             if name not in known:
@@ -130,7 +139,7 @@ def _labels(layout: Layout) -> tuple[str, ...]:
 
 
 def numbered(letter: str, number: int) -> tuple[str, ...]:
-    """The names of a letter's vectors: "m" for a single one, "m1", "m2", ... for several."""
+    """The names of the vectors with this letter: "m" for a single one, "m1", "m2", ... for several."""
     return (letter,) if number == 1 else tuple(f"{letter}{index + 1}" for index in range(number))
 
 
@@ -153,7 +162,10 @@ def _entries(layout: Layout) -> dict[str, tuple[int, int]]:
 
 
 class DenseLayout(NamedTuple):
-    """What the columns of the factor [W, m / sqrt(N), z / sqrt(N)] are; `rank` is that of a general W, N."""
+    """The columns of the factor [W, m / sqrt(N), z / sqrt(N)] of a network whose whole W learns.
+
+    `rank` is N, the rank of a general W.
+    """
 
     inputs: int
     rank: int
@@ -161,12 +173,12 @@ class DenseLayout(NamedTuple):
 
     @property
     def vectors(self) -> tuple[str, ...]:
-        """Names of the vectors: "m" for a single one, "m1", "m2", ... for several."""
+        """Names of the vectors m and z: "m" for a single one, "m1", "m2", ... for several."""
         return (*numbered("m", self.inputs), *numbered("z", self.outputs))
 
     @property
     def latents(self) -> tuple[str, ...]:
-        """Names of the latent variables: the filtered inputs, and what recurrence drives in each unit."""
+        """Names of the latent variables: the filtered inputs, and the part of each unit that the recurrence drives."""
         return (*numbered("m", self.inputs), *(f"h{unit + 1}" for unit in range(self.rank)))
 
     @property
@@ -174,12 +186,15 @@ class DenseLayout(NamedTuple):
         return numbered("z", self.outputs)
 
     def split(self, factor: Any) -> tuple[Any, ...]:
-        """The columns of W, m and z."""
+        """The columns of an array that belong to W, to m and to z."""
         n, inputs = self.rank, self.inputs
         return factor[..., :n], factor[..., n : n + inputs], factor[..., n + inputs :]
 
     def columns(self, names: dict[str, float]) -> list[float]:
-        """Values for each column of the factor, from a mapping of "W" and letters or labels of vectors; 1 elsewhere."""
+        """One value for each column of the factor, from a mapping of "W", letters ("m") or labels ("m1") to values.
+
+        A column that is not named gets 1.
+        """
         known = {"W", "m", "z", *self.vectors}
         for name in names:
             if name not in known:

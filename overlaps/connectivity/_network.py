@@ -1,4 +1,4 @@
-"""Connectivity as vectors: those of N neurons, or of nodes that stand for infinitely many."""
+"""Connectivity as vectors: those of N neurons, or those of a few nodes that stand for infinitely many neurons."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,11 +15,11 @@ from overlaps.connectivity._state import Model, Results, State, Variable
 if TYPE_CHECKING:
     from overlaps.connectivity._overlaps import Overlaps
 
-CHANCE = 5.0  # standard errors of a mean that count as more than chance
+CHANCE = 5.0  # a mean that is more standard errors away from 0 than this counts as more than chance
 
 
 class Neurons(State):
-    """Connectivity by its vectors m, u, v, z: one row per neuron, each with a weight in averages over neurons."""
+    """Connectivity as its vectors m, u, v, z: one row per neuron, and each row has a weight in averages over neurons."""
 
     needs_gain: ClassVar[bool] = False
 
@@ -27,7 +27,7 @@ class Neurons(State):
     u: Float[AnyArray, "*batch N R"]
     v: Float[AnyArray, "*batch N R"]
     z: Float[AnyArray, "*batch N O"]
-    weights: eqx.AbstractVar[Float[AnyArray, "*batch N"]]  # of rows in averages over neurons, with the sum 1
+    weights: eqx.AbstractVar[Float[AnyArray, "*batch N"]]  # of rows in averages over neurons; their sum is 1
 
     def __init__(self, m: Any, u: Any, v: Any, z: Any):
         self.m, self.u, self.v, self.z = (columns(name, x) for name, x in zip("muvz", (m, u, v, z), strict=True))
@@ -39,7 +39,7 @@ class Neurons(State):
 
     @property
     def n(self) -> int:
-        """The number of rows: of neurons, or of quadrature nodes."""
+        """The number of rows, that is of neurons, or of quadrature nodes."""
         return self.m.shape[-2]
 
     @property
@@ -48,41 +48,42 @@ class Neurons(State):
 
     @property
     def vectors(self) -> Float[AnyArray, "*batch N D"]:
-        """P = [m u v z]."""
+        """P = [m u v z], all vectors side by side."""
         blocks = (self.m, self.u, self.v, self.z)
         return numpy_for(blocks).concatenate(blocks, axis=-1)
 
     @property
     def drivers(self) -> Float[AnyArray, "*batch N split"]:
-        """[m u], along which the latents drive activity."""
+        """[m u], the vectors along which the latents kappa drive the activity h = [m u] kappa."""
         return self.vectors[..., : self.layout.inputs + self.layout.rank]
 
     @property
     def readers(self) -> Float[AnyArray, "*batch N read"]:
-        """[v z] / N, with which recurrence and output read rates, or each row times its weight."""
+        """[v z] / N, with which recurrence and output read phi(h). Rows with weights have their weight in place of 1 / N."""
         return self.weights[..., None] * self.vectors[..., self.layout.inputs + self.layout.rank :]
 
     @property
     def gram(self) -> Float[AnyArray, "*batch D D"]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The overlap matrix P^T P / N, or its weighted average, computed in float64."""
+        """The overlap matrix P^T P / N, computed in float64. Rows with weights have their weight in place of 1 / N."""
         xp = numpy_for(self)
         vectors, weights = (array if is_traced(array) else np.asarray(array, float) for array in (self.vectors, self.weights))
         return xp.swapaxes(vectors, -1, -2) @ (weights[..., None] * vectors)
 
     @property
     def factor(self) -> Float[AnyArray, "*batch N D"]:
-        """P / sqrt(N), or each row times the square root of its weight."""
+        """P / sqrt(N). Rows with weights are multiplied by the square root of their weight instead."""
         return self.vectors * self._roots
 
     def with_factor(self, factor: Float[AnyArray, "*batch rows D"]) -> "Neurons":
         return eqx.tree_at(lambda net: (net.m, net.u, net.v, net.z), self, self.layout.split(factor / self._roots))
 
     def overlaps(self) -> "Overlaps":
-        """The overlap matrix P^T P / N, or its weighted average, as a state of its own, in float64.
+        """The overlap matrix P^T P / N of these vectors, as an `Overlaps` object in float64.
 
-        The Gaussian closure of a nonlinear network assumes vectors of zero mean. A RuntimeWarning names vectors whose mean is
-        far from zero: more than 5 / sqrt(N) of their root mean square, which happens by chance to one Gaussian vector in a
-        million. For linear phi the mean does not matter.
+        For a `MeanField` it is the weighted average over the nodes. For nonlinear phi, overlaps describe a network by the
+        Gaussian closure. This approximation assumes that the vectors have zero mean over neurons. A RuntimeWarning names
+        vectors whose mean is far from zero: more than 5 / sqrt(N) of their root mean square. By chance this happens to one
+        Gaussian vector in a million. For linear phi the mean does not matter.
         """
         if not is_traced(self):
             _warn_of_means(self)
@@ -113,10 +114,22 @@ class Neurons(State):
 
 
 class Network(Neurons):
-    """A rank-R network of N neurons: tau dh/dt = -h + W phi(h) + m x, W = u v^T / N, y = z^T phi(h) / N.
+    """A rank-R network of N neurons, given by its connectivity vectors.
 
-    m: (N, I) input vectors; u, v: (N, R) recurrent vectors; z: (N, O) readout vectors, array-like; 1-D arrays stand for a
-    single vector. Entries are O(1). float32 arrays stay float32. Raises ValueError when the shapes do not fit.
+        tau dh/dt = -h + W phi(h) + m x,     W = u v^T / N,     y = z^T phi(h) / N
+
+    Here h is the activity, x the input and y the output. `RNN` sets phi, tau and the time step.
+
+    - `m`: input vectors, (N, I).
+    - `u`, `v`: recurrent vectors, (N, R) each.
+    - `z`: readout vectors, (N, O).
+
+    All of them are array-like with entries of order 1, and have no unit. A 1-D array stands for a single vector. float32 arrays
+    stay float32. A batch of networks has one more axis, in front. Raises ValueError when the shapes do not fit.
+
+    >>> net = Network(m=[1, 0, 0, 1], u=[0, 2, 0, 0], v=[0, 1, 1, 0], z=[1, 0, 1, 0])
+    >>> net.overlaps()["vu"].tolist()  # v^T u / N
+    [[0.5]]
     """
 
     simulated: ClassVar[bool] = True
@@ -128,18 +141,18 @@ class Network(Neurons):
 
     @property
     def W(self) -> Float[AnyArray, "*batch N N"]:
-        """The recurrent weights u v^T / N."""
+        """The recurrent weights u v^T / N, (N, N)."""
         return self.u @ self.v.swapaxes(-1, -2) / self.n
 
     def linear_system(self) -> tuple[AnyArray, AnyArray, AnyArray]:
         return self.W, self.m, numpy_for(self).swapaxes(self.z, -1, -2) / self.n
 
     def fed_back(self, recurrent: Float[AnyArray, "R I"]) -> Float[AnyArray, "N I"]:
-        """The input that recurrence gives to each unit, from what `readers` read."""
+        """The input that the recurrence gives to each unit. `recurrent`: what it reads through `readers`."""
         return self.u @ recurrent
 
     def recurrent_norm(self) -> Any:
-        """An upper bound of the spectral norm of the recurrent weights, |u| |v| / N."""
+        """An upper bound of the spectral norm of the recurrent weights: |u| |v| / N, with the spectral norms of u and v."""
         _, u, v, _ = self.layout.split(np.asarray(self.factor))
         return np.linalg.norm(u, 2, axis=(-2, -1)) * np.linalg.norm(v, 2, axis=(-2, -1))
 
@@ -152,13 +165,19 @@ class Network(Neurons):
 
 
 class MeanField(Neurons):
-    """The limit of infinitely many neurons: nodes of a quadrature over their initial distribution, which learn as neurons do.
+    """The limit of infinitely many neurons: weighted nodes that stand for all neurons, and learn as neurons do.
 
-    Neurons are independent draws of theta = (m, u, v, z), and all of them see the same latents. Averages over neurons become
-    sums over nodes theta_j with weights w_j, and node j follows d theta_j/ds = -(1 / w_j) dL / d theta_j (docs/large_n.md).
-    Made by `Overlaps.mean_field`, or from nodes of one's own, for initial distributions that are not Gaussian.
+    In this limit each neuron is an independent draw of theta = (m, u, v, z), and all neurons see the same latents (the few
+    numbers that make up the activity). The nodes are those of a quadrature over the initial distribution of theta. Averages
+    over neurons become sums over nodes theta_j with weights w_j. Node j follows d theta_j/ds = -(1 / w_j) dL / d theta_j, where
+    L is the loss and s the learning time, learning rate x step (docs/large_n.md, "The mean field").
 
-    m, u, v, z: nodes as in `Network`; `weights`: (nodes,), positive, with the sum 1. Raises ValueError if they are not.
+    `Overlaps.mean_field` makes the nodes for a Gaussian initial distribution. For other distributions pass nodes of your own:
+
+    - `m`, `u`, `v`, `z`: the vectors as in `Network`, with one row per node.
+    - `weights`: (nodes,), positive, with the sum 1.
+
+    Raises ValueError for other weights or shapes.
     """
 
     weights: Float[AnyArray, "*batch N"]
@@ -186,7 +205,7 @@ class MeanField(Neurons):
 
 
 def _warn_of_means(neurons: Neurons) -> None:
-    """Warn of vectors whose mean is larger than `CHANCE` standard errors allow."""
+    """Warn of vectors whose mean over neurons is more than `CHANCE` standard errors away from 0."""
     vectors, weights = np.asarray(neurons.vectors, float), np.asarray(neurons.weights, float)[..., None]
     means, squares = np.sum(weights * vectors, axis=-2), np.sum(weights * vectors**2, axis=-2)
     shares = np.abs(means) / np.sqrt(np.where(squares > 0, squares, 1.0))
@@ -199,12 +218,14 @@ def _warn_of_means(neurons: Neurons) -> None:
     ]
     if far:
         warn(
-            f"The mean over neurons is far from zero for {', '.join(far)}. The Gaussian closure assumes that means are zero: "
-            "it is wrong for such vectors unless phi is linear. Train the network itself, or a MeanField of its neurons."
+            f"The mean over neurons is far from zero for {', '.join(far)}. The Gaussian closure, by which "
+            "overlaps describe nonlinear networks, assumes that means are zero. It is wrong for these vectors unless phi is "
+            "linear. Train the network itself, or a MeanField of its neurons."
         )
 
 
 def columns(name: str, value: Any) -> Any:
+    """`value` as vectors in columns, (neurons, vectors). A 1-D array becomes a single column."""
     array = real_array(name, value)
     if array.ndim == 1:
         array = array[:, None]

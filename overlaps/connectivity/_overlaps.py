@@ -1,4 +1,4 @@
-"""Connectivity as its overlap matrix."""
+"""Connectivity as the matrix of all overlaps, without neurons."""
 
 import functools
 from typing import Any, ClassVar
@@ -18,13 +18,18 @@ from overlaps.connectivity._state import Results, State, Variable, scalar
 
 
 class Overlaps(State):
-    """The overlap matrix G = P^T P / N of the connectivity vectors P = [m u v z] of a rank-R network ([GB26]).
+    """The overlap matrix G = P^T P / N of a rank-R network, which describes the network without its neurons ([GB26]).
 
-    A network of N neurons with tau dh/dt = -h + u v^T phi(h) / N + m x and y = z^T phi(h) / N has input vectors m (N, I),
-    recurrent vectors u, v (N, R) and readout vectors z (N, O). Overlaps are pure numbers and do not depend on N.
+    A network of N neurons obeys tau dh/dt = -h + u v^T phi(h) / N + m x and y = z^T phi(h) / N, with activity h, input x and
+    output y. P = [m u v z] contains its connectivity vectors: input vectors m (N, I), recurrent vectors u and v (N, R) and
+    readout vectors z (N, O). An overlap is the scalar product of two of these vectors, divided by N. Overlaps are pure
+    numbers and do not depend on N. `net["zu"]` are the overlaps of z and u.
 
-    `gram`: array-like of shape (D, D) with D = I + 2R + O, in the order [m.. u.. v.. z..], symmetric and positive
-    semi-definite. Raises ValueError if it is not, or has the wrong shape.
+    - `gram`: the matrix G, array-like of shape (D, D) with D = I + 2R + O. Rows and columns are in the order
+      [m.. u.. v.. z..]. G is symmetric and positive semi-definite. A batch of networks has one more axis, in front.
+    - `inputs`, `rank`, `outputs`: the numbers I, R and O.
+
+    Raises ValueError if `gram` has another shape, or is not symmetric and positive semi-definite.
 
     >>> net = Overlaps([[1, .2, 0, 0], [.2, 1, 0, 0], [0, 0, 1, .5], [0, 0, .5, 1]])
     >>> net["zv"].tolist()
@@ -45,11 +50,14 @@ class Overlaps(State):
 
     @classmethod
     def from_vectors(cls, m: Any, u: Any, v: Any, z: Any, few_neurons: bool = False) -> "Overlaps":
-        """The overlaps of given vectors: m (N, I), u and v (N, R), z (N, O), or 1-D arrays for a single vector.
+        """The overlaps of given vectors of N neurons.
 
-        `few_neurons`: accept fewer neurons than vectors, N < D. Such arrays are refused otherwise, because they are mostly
-        arrays that were passed transposed. Warns of vectors whose means are far from zero (see `Network.overlaps`). Raises
-        ValueError when the shapes do not fit.
+        - `m`, `u`, `v`, `z`: arrays (N, I), (N, R), (N, R) and (N, O), or 1-D arrays for a single vector.
+        - `few_neurons`: whether to accept fewer neurons than vectors, N < D. The library refuses such arrays by default,
+          because most of them are transposed by mistake.
+
+        Gives a RuntimeWarning for vectors whose mean is far from zero (see `Network.overlaps`). Raises ValueError when the
+        shapes do not fit.
         """
         network = Network(m, u, v, z)  # pyright: ignore[reportCallIssue]
         size = network.layout.size
@@ -67,10 +75,14 @@ class Overlaps(State):
     def random(
         cls, key: Any, rank: int = 1, inputs: int = 1, outputs: int = 1, scale: float = 1.0, n: int | None = 500
     ) -> "Overlaps":
-        """Overlaps of vectors with independent N(0, scale^2) entries for `n` neurons.
+        """The overlaps of random vectors, whose entries are independent Gaussian numbers.
 
-        `key`: a jax.random key or an integer seed. `n=None` gives the large-n limit scale^2 times the identity. Raises
-        ValueError for a non-positive scale or sizes below 1.
+        - `key`: a jax.random key or an integer seed.
+        - `rank`, `inputs`, `outputs`: how many vectors there are of each kind.
+        - `scale`: the standard deviation of the entries. Their mean is 0.
+        - `n`: the number of neurons. None is the limit of large n, where the matrix is scale^2 times the identity.
+
+        Raises ValueError for a scale that is not positive, and for numbers below 1.
         """
         layout = Layout.checked(inputs, rank, outputs)
         scale = number("scale", scale, above=0.0)
@@ -92,7 +104,7 @@ class Overlaps(State):
 
     @property
     def factor(self) -> Float[AnyArray, "*batch D D"]:
-        """The symmetric square root of the overlap matrix: the vectors of its minimal network of D neurons."""
+        """The symmetric square root of the overlap matrix: the vectors of the minimal network, which has D neurons."""
         return square_root(self.gram)
 
     def with_factor(self, factor: Float[AnyArray, "*batch rows D"]) -> "Overlaps":
@@ -106,7 +118,10 @@ class Overlaps(State):
         return self
 
     def __getitem__(self, name: str) -> Any:
-        """A block such as "zu" of shape (O, R), in either letter order, or a single overlap such as "zu1"."""
+        """A block of overlaps such as net["zu"], of shape (O, R), or a single overlap such as net["zu1"].
+
+        The two vectors may come in either order. Raises KeyError for an unknown name.
+        """
         block = self.layout.block(name)
         if block is not None:
             return self.gram[..., block[0], block[1]]
@@ -114,11 +129,11 @@ class Overlaps(State):
         return scalar(self.gram[..., row, column])
 
     def replace(self, **overlaps: Any) -> "Overlaps":
-        """The same network with some overlaps set, as in `net.replace(uu=2.0, mu=0.8)`.
+        """The same network with new values for some overlaps, as in `net.replace(uu=2.0, mu=0.8)`.
 
-        Names are blocks, with values of the block's shape (a number for a 1 x 1 block), or single overlaps ("u1u2").
-        Raises KeyError for an unknown name, ValueError for a wrong shape, for names that set one overlap twice, and where the
-        result is not positive semi-definite.
+        A name is that of a block ("uu") or of a single overlap ("u1u2"). The value for a block has the shape of the block, and
+        may be a number for a 1 x 1 block. Raises KeyError for an unknown name. Raises ValueError for a value of the wrong
+        shape, for two names that set the same overlap, and if the result is not positive semi-definite: no vectors have it.
         """
         traced = is_traced(self.gram, overlaps)
         gram: Any = jnp.asarray(self.gram) if traced else np.array(self.gram)
@@ -153,15 +168,16 @@ class Overlaps(State):
 
     @in_float64
     def sample(self, n: int, key: Any, exact: bool = True) -> Network:
-        """A network of `n` neurons with this overlap matrix, or a batch of networks for a batch of overlap matrices.
+        """A random network of `n` neurons with this overlap matrix G, or a batch of networks for a batch of overlap matrices.
 
-        `exact=True`: sqrt(n) Q F with Q a random (n, D) matrix of orthonormal columns has exactly these overlaps and
-        needs n >= D. `exact=False`: each neuron is an independent Gaussian draw with covariance G, whose overlaps
-        deviate by O(1/sqrt(n)).
+        - `exact=True`: the network has exactly these overlaps. Its vectors are sqrt(n) Q F, where F is `factor` and Q is a
+          random (n, D) matrix with orthonormal columns. This needs n >= D.
+        - `exact=False`: each neuron is an independent draw from the Gaussian with zero mean and covariance G. The overlaps of
+          the network differ from G by O(1/sqrt(n)).
+        - `key`: a jax.random key or an integer seed. All networks of a batch are then made from the same random matrix, so that
+          they differ only as their overlaps do. An array of keys, one per network, gives each network its own random matrix.
 
-        `key`: a jax.random key or an integer seed. All networks of a batch are then made from one random matrix, so that they
-        differ only as their overlaps do. An array of keys gives each network of the batch its own. Raises ValueError for too
-        few neurons, and for a number of keys that is not that of the batch.
+        Raises ValueError for too few neurons, and if the number of keys is not the number of networks.
         """
         size = self.layout.size
         n = count("n", n)
@@ -173,7 +189,7 @@ class Overlaps(State):
         if key.shape not in ((), self.batch):
             must = f"be one key, or one for each of the {self.batch[0]} networks" if self.batch else "be a single key"
             raise argument_error("key", must, f"an array of shape {key.shape} came")
-        # Another stream than that of `random`: one seed for both must not give correlated draws.
+        # Not the random numbers of `random`: the same seed for both methods must not give correlated vectors.
         draw = functools.partial(_normal, rows=n, columns=size, stream=1)
         rows = _concrete(jax.vmap(draw)(key) if key.shape else draw(key))
         if exact:
@@ -184,12 +200,17 @@ class Overlaps(State):
 
     @in_float64
     def mean_field(self, nodes: int | None = None, key: Any = 0) -> MeanField:
-        """The limit of infinitely many neurons, drawn from the Gaussian of zero mean with this overlap matrix as covariance.
+        """The limit of infinitely many neurons, drawn from the Gaussian with zero mean and this overlap matrix as covariance.
 
-        `nodes`: about how many at most; None for 6^4 in up to four vectors, and 5,000 else. A tensor product of Gauss-Hermite
-        rules, if that leaves three nodes per vector, converges spectrally, the slower the larger the activity; else scrambled
-        Sobol points with their mirror images, for which `key` matters, converge roughly as 1 / nodes. Either has these overlaps
-        exactly. `learn_mean_field` finds the number that a task needs. Raises ValueError for fewer than one node.
+        A `MeanField` represents this limit by the nodes of a quadrature. The nodes have exactly these overlaps.
+
+        - `nodes`: the largest number of nodes, roughly. None means 6^4 for up to four vectors, and 5,000 for more.
+        - `key`: a jax.random key or an integer seed. It matters only for Sobol points.
+
+        If there can be three nodes per vector, they form a tensor product of Gauss-Hermite rules. Results then converge
+        spectrally (each further node per vector divides the error by a factor), more slowly for larger activity. Otherwise the
+        nodes are scrambled Sobol points (evenly scattered points) and their mirror images. Results then converge roughly as
+        1 / nodes. `learn_mean_field` finds the number of nodes that a task needs. Raises ValueError for fewer than one node.
         """
         nodes = None if nodes is None else count("nodes", nodes)
         positions, weights = gaussian_nodes(self.layout.size, nodes, random_key("key", key))
@@ -198,14 +219,14 @@ class Overlaps(State):
         return MeanField(*self.layout.split(vectors), weights=weights)
 
     def pieces(self, saves: int) -> int:
-        return 10  # steps take microseconds, so that the cost of more pieces would show
+        return 10  # a step takes microseconds, so the cost of more pieces would be noticeable
 
     @property
     def description(self) -> dict[str, Any]:
         return {"gram": self.gram, **self.layout._asdict()}
 
     def stored(self, name: str) -> dict[str, Variable]:
-        return {}  # the description holds the first overlap matrix, and `sigma` the last one
+        return {}  # `description` holds the first overlap matrix, and `sigma` the last one
 
     @classmethod
     def read(cls, name: str, results: Results) -> "Overlaps":

@@ -1,4 +1,7 @@
-"""What recurrence and readout see of phi(h): from overlaps within the Gaussian closure, or from the rows of all units."""
+"""The sums over neurons that recurrence and readout see of phi(h).
+
+There are two ways to compute them: from overlaps, in the Gaussian closure, and from the weights of all units.
+"""
 
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
@@ -14,7 +17,7 @@ Projection = Callable[[Latents], Float[AnyArray, "points read"]]
 
 @runtime_checkable
 class Transfer(Protocol):
-    """A transfer function phi and its gain."""
+    """A transfer function phi and its gain, the Gaussian average of phi' (None if it is unknown)."""
 
     @property
     def function(self) -> Callable[[Any], Any]: ...
@@ -24,7 +27,11 @@ class Transfer(Protocol):
 
 
 def gaussian_closure(gram: Float[AnyArray, "D D"], split: int, transfer: Transfer) -> Projection:
-    """g(Delta) [vm vu; zm zu] kappa with Delta = kappa^T [mm mu; um uu] kappa ([GB26]); `split` is I + R."""
+    """The map kappa -> g(Delta) [vm vu; zm zu] kappa, with Delta = kappa^T [mm mu; um uu] kappa ([GB26]).
+
+    Here kappa are the latents, Delta is the variance of the activity over neurons, and g is the gain. `split`: the number of
+    latents, I + R.
+    """
     variances, responses = gram[:split, :split], gram[split:, :split]
 
     def project(latents: Latents) -> Float[AnyArray, "points read"]:
@@ -35,7 +42,7 @@ def gaussian_closure(gram: Float[AnyArray, "D D"], split: int, transfer: Transfe
 
 
 def through_units(drivers: Float[AnyArray, "N kappa"], readers: Float[AnyArray, "N read"], transfer: Transfer) -> Projection:
-    """readers^T phi(drivers kappa), a sum over all units."""
+    """The map kappa -> readers^T phi(drivers kappa), a sum over all units. Here kappa are the latents."""
 
     def project(latents: Latents) -> Float[AnyArray, "points read"]:
         return transfer.function(latents @ drivers.T) @ readers
@@ -44,5 +51,8 @@ def through_units(drivers: Float[AnyArray, "N kappa"], readers: Float[AnyArray, 
 
 
 def _apply(matrix: Float[AnyArray, "rows columns"], vectors: Float[AnyArray, "points columns"]) -> AnyArray:
-    """M x for many x, summed entry by entry: for matrices this small several times faster than a matrix product."""
+    """M x for many x, summed entry by entry.
+
+    For matrices as small as these this is several times faster than a matrix product.
+    """
     return jnp.sum(matrix[None, :, :] * vectors[:, None, :], axis=2)

@@ -1,4 +1,4 @@
-"""What a trajectory of a network with a whole W shows: eigenvalues, followed over time, and where their eigenvectors point."""
+"""What a Dataset shows of a network whose whole W learns: its eigenvalues over time, and the directions of eigenvectors."""
 
 from typing import Any, cast
 
@@ -10,9 +10,9 @@ from jaxtyping import Float
 from overlaps._support import said
 from overlaps.connectivity._state import Variable
 
-SLOWEST = 1e-3  # decay rates of modes below this, and growing modes, which a finite horizon allows, count as this
+SLOWEST = 1e-3  # slower modes, and growing ones, which a finite horizon allows, count with this decay rate
 
-FOLLOWED = {  # values of a record, and the dimensions of one of them
+FOLLOWED = {  # recorded values, and their dimensions for one network at one time
     "eigenvalue_real": ("eigenvalue",),
     "eigenvalue_imag": ("eigenvalue",),
     "coupling": ("eigenvalue",),
@@ -34,15 +34,16 @@ MEANINGS = {
 def spectra(
     factors: Float[np.ndarray, "*batch saves N columns"], kept: np.ndarray, W: np.ndarray, inputs: int
 ) -> dict[str, np.ndarray]:
-    """Eigenvalues, couplings and alignments of factors [W, m / sqrt(N), z / sqrt(N)] at `kept` saves, NaN at the others.
+    """Eigenvalues of W, with their couplings and alignments, from factors [W, m / sqrt(N), z / sqrt(N)] at saved points.
 
-    The change of W counts from `W`, that of the network that the whole run started from.
+    `kept` says at which saved points to compute them; they are NaN at all others. The change of W is the difference from `W`,
+    the matrix of the network from which the whole run started.
     """
     n, vectors = factors.shape[-2], factors.shape[-1] - factors.shape[-2]
     sizes = {"eigenvalue": n, "vector": vectors}
     values = {name: np.full((*factors.shape[:-2], *(sizes[dim] for dim in dims)), np.nan) for name, dims in FOLLOWED.items()}
     for place in np.ndindex(factors.shape[:-2]):
-        if kept[place[-1]] and np.all(np.isfinite(factors[place])):  # it is not, for a network of a batch that diverged
+        if kept[place[-1]] and np.all(np.isfinite(factors[place])):  # not finite: a network of a batch that has diverged
             for name, value in _spectrum(factors[place], inputs).items():
                 values[name][place] = value
     values["weight_change"] = np.linalg.norm(factors[..., :n] - W[..., None, :, :], axis=(-2, -1))
@@ -50,9 +51,10 @@ def spectra(
 
 
 def follow(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same with eigenvalues in lines that do not swap: each goes on with the nearest one of the saved point before.
+    """The same values, with the eigenvalues sorted into lines that do not swap over time.
 
-    Lines are in the order of their coupling at the end: the first is the outlier.
+    From each saved point to the one before, eigenvalues are matched such that the sum of their squared distances is smallest.
+    The lines are in the order of their coupling at the end. The first is the outlier, which couples input and readout most.
     """
     values = dict(values)
     eigenvalues = values["eigenvalue_real"] + 1j * values["eigenvalue_imag"]
@@ -68,7 +70,7 @@ def follow(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def spectral_variables(values: dict[str, np.ndarray]) -> dict[str, Variable]:
-    """The variables of a Dataset that these values are."""
+    """These values as variables of a Dataset."""
     return {
         name: (("time", *FOLLOWED.get(name, ())), value, said(MEANINGS[name]))
         for name, value in follow(values).items()
@@ -91,17 +93,20 @@ def _spectrum(factor: Float[np.ndarray, "N columns"], inputs: int) -> dict[str, 
 
 
 def _couplings(values: Any, left: Any, right: Any, m: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """The energy |z^T r|^2 |l^H m|^2 / (2 N^2 (1 - Re eigenvalue)) with eigenvectors r, l of unit length, for each eigenvalue.
+    """For each eigenvalue the energy |z^T r|^2 |l^H m|^2 / (2 N^2 (1 - Re eigenvalue)), with eigenvectors r, l of unit length.
 
-    Residues, which have l^H r in the denominator, would be the energies of the modes, but blow up and cancel where eigenvectors
-    become parallel.
+    Residues, which have l^H r in the denominator, would give the energies of the modes themselves. But where two eigenvectors
+    become parallel, residues become very large and cancel each other.
     """
     amplitudes = np.linalg.norm(z.T @ right, axis=0) * np.linalg.norm(m.T @ left.conj(), axis=0)
     return amplitudes**2 / (2 * np.maximum(1 - values.real, SLOWEST))
 
 
 def _cosines(eigenvectors: Any, vectors: Float[np.ndarray, "N V"]) -> Float[np.ndarray, "N V"]:
-    """Of the angle between vectors and each eigenvector (a column), or the plane of one and its conjugate."""
+    """The cosine of the angle between each vector and each eigenvector (a column).
+
+    For a complex eigenvector the angle is with the plane that the eigenvector and its conjugate span.
+    """
     real, imag = eigenvectors.real, eigenvectors.imag
     a, b, c = (np.sum(x * y, axis=0)[:, None] for x, y in ((real, real), (real, imag), (imag, imag)))
     along, across = real.T @ vectors, imag.T @ vectors
@@ -114,13 +119,13 @@ def _cosines(eigenvectors: Any, vectors: Float[np.ndarray, "N V"]) -> Float[np.n
 
 
 def _lines(eigenvalues: Any, couplings: np.ndarray) -> np.ndarray:
-    """For each time the places of eigenvalues (time, N) in the order of their lines."""
+    """For each time, the places of the eigenvalues (time, N) in the order of their lines."""
     finite = np.flatnonzero(np.all(np.isfinite(eigenvalues), axis=1))
     order = np.tile(np.arange(eigenvalues.shape[1]), (len(eigenvalues), 1))
     if not finite.size:
         return order
     last, shares = eigenvalues[finite[-1]], couplings[finite[-1]]
-    shares = np.round(shares / (np.max(shares) or 1.0), 9)  # those of a conjugate pair are the same but for rounding
+    shares = np.round(shares / (np.max(shares) or 1.0), 9)  # rounding must not order a conjugate pair, of equal coupling
     order[finite[-1]] = np.lexsort((-last.imag, -np.abs(last), -shares))
     for later, index in zip(finite[:0:-1], finite[-2::-1], strict=True):
         after = eigenvalues[later][order[later]]

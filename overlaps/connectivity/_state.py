@@ -1,4 +1,4 @@
-"""What every state is, and all that the rest of the library may ask of one."""
+"""`State`, the base class of all descriptions of connectivity: everything that the rest of the library may ask of one."""
 
 import abc
 from collections.abc import Mapping
@@ -18,93 +18,99 @@ if TYPE_CHECKING:
     from overlaps.connectivity._overlaps import Overlaps
 
 Variable = tuple[tuple[str, ...], Any, dict[str, str]]
-"""Dimensions, values and attributes of a variable of a Dataset. Values of a batch have one more axis, in front."""
+"""A variable of a Dataset: dimensions, values, attributes. The values of a batch of networks have one more axis, in front."""
 
 
 @runtime_checkable
 class Model(Protocol):
-    """What decides which overlaps are visible: an `RNN`."""
+    """An `RNN`, as far as a state needs it: it decides on which overlaps activity and output depend (the visible ones)."""
 
     def visible(self, layout: Layout) -> tuple[bool, ...]: ...
 
 
 @runtime_checkable
 class FiniteNetwork(Protocol):
-    """What a state that is `simulated` has besides: units, each with an activity of its own."""
+    """What a state has in addition if its class says `simulated = True`: N units, each with an activity of its own."""
 
     m: Any
-    """Input vectors (N, I)."""
+    """The input vectors, (N, I)."""
 
     @property
     def layout(self) -> Any: ...
 
     @property
     def drivers(self) -> Any:
-        """The weights (N, I + R) with which the latents drive the units."""
+        """The weights (N, I + R) with which the latents (the few numbers that make up the activity) drive the units."""
 
     @property
     def readers(self) -> Any:
         """The weights (N, R + O) with which recurrence and output read the units."""
 
     def fed_back(self, recurrent: Any) -> Any:
-        """The input (N, I) that recurrence gives to the units, from what it reads, (R, I)."""
+        """The input (N, I) that the recurrence gives to the units. `recurrent`: what the recurrence reads from them, (R, I)."""
 
     def recurrent_norm(self) -> Any:
-        """An upper bound of the spectral norm of the recurrent weights; in NumPy."""
+        """An upper bound of the spectral norm of the recurrent weights, computed by NumPy."""
 
 
 @runtime_checkable
 class Results(Protocol):
-    """What a state is read back from: a Dataset of `learn`."""
+    """A Dataset of `learn`, as `State.read` sees it when it builds a state from the Dataset."""
 
     @property
     def description(self) -> Mapping[str, Any]:
-        """What `State.description` said of the state that the run started from."""
+        """The description of the state from which the run started, as `State.description` gave it."""
         ...
 
     def variable(self, name: str) -> Any:
-        """The values of a variable, None if the Dataset has none of this name."""
+        """The values of the variable with this name, or None if the Dataset has no such variable."""
         ...
 
     def networks(self, batched: np.ndarray) -> np.ndarray:
-        """The entries, along the first axis, of the networks of the original batch that the Dataset holds."""
+        """The entries of `batched` that belong to the networks of this Dataset.
+
+        The first axis of `batched` runs over the original batch of networks. The Dataset may hold only some of them.
+        """
         ...
 
 
 class State(eqx.Module):
-    """Connectivity that can be trained: anything with a factor F whose overlap matrix is G = F^T F.
+    """Connectivity that can be trained: anything with a factor F, which is a matrix whose overlap matrix is G = F^T F.
 
-    Every learning rule acts on the rows of F and on the loss gradient with respect to them, so that one implementation of a
-    rule serves all kinds of states (docs/theory.md, "The minimal network"). A kind of state is a subclass. It defines `layout`,
-    `factor`, `with_factor`, `gram`, `stored` and `read`; all else has a default, which is right for a state that stands for
-    neurons with a joint Gaussian distribution. Nothing else in the library asks of which kind a state is
-    (docs/architecture.md, "To add a state").
+    Every learning rule acts on the rows of F and on the gradient of the loss with respect to them. So one implementation of a
+    rule serves all kinds of states (docs/theory.md, "The minimal network"). Each kind of state is a subclass. It defines
+    `layout`, `factor`, `with_factor`, `gram`, `stored` and `read`. Everything else has a default. The defaults are right for a
+    state that stands for neurons with a joint Gaussian distribution. The rest of the library never asks of which kind a state
+    is. (tests/test_new_state.py shows how to add a kind.)
 
     Arrays of a batch of networks have one more axis, in front.
     """
 
     kinds: ClassVar[dict[str, type["State"]]] = {}
-    """All kinds of states by their names: this is how a Dataset finds the class of the state that it describes."""
+    """All kinds of states, by their names. The library looks here for the class of a state that a Dataset describes."""
 
     simulated: ClassVar[bool] = False
-    """Whether the state is a finite network, of which filter tasks of finite horizon simulate all units in time."""
+    """Whether the state is a finite network. Filter tasks with a finite horizon then simulate all its units in time."""
 
     takes_neuron_rules: ClassVar[bool] = False
-    """Whether rules that treat neurons one by one, such as Adam, may train the state."""
+    """Whether learning rules that treat neurons one by one, such as Adam, may train the state."""
 
     matrix_learns: ClassVar[bool] = False
-    """Whether the first columns of the factor are an N x N matrix, whose columns belong to neurons as its rows do."""
+    """Whether the first N columns of the factor are an N x N matrix: its columns belong to neurons, as its rows do."""
 
     needs_gain: ClassVar[bool] = True
-    """Whether `projection` reads the gain of the transfer function, which not every phi has."""
+    """Whether `projection` needs the gain of phi (the mean slope of phi over a Gaussian), which is not known for every phi."""
 
     solver_steps: ClassVar[int] = 200
-    """Steps of the solver of a flow that take some tenths of a second."""
+    """How many steps of the solver of a gradient flow take some tenths of a second.
+
+    For a single network, one call of the solver makes at most so many steps. A call cannot be interrupted.
+    """
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         known = State.kinds.get(cls.__name__)
-        if known is None or not issubclass(cls, known):  # Equinox makes subclasses of the same name for its own use
+        if known is None or not issubclass(cls, known):  # Equinox itself makes subclasses with the same name
             State.kinds[cls.__name__] = cls
 
     # What the state consists of
@@ -112,33 +118,33 @@ class State(eqx.Module):
     @property
     @abc.abstractmethod
     def layout(self) -> Any:
-        """Order and names of the connectivity vectors."""
+        """The order and the names of the connectivity vectors."""
 
     @property
     @abc.abstractmethod
     def factor(self) -> Float[AnyArray, "*batch rows D"]:
-        """A matrix F with F^T F = G, one row per neuron."""
+        """A matrix F with F^T F = G. It has one row per neuron and one column per connectivity vector."""
 
     @abc.abstractmethod
     def with_factor(self, factor: Float[AnyArray, "*batch rows D"]) -> "State":
-        """The state that has this factor."""
+        """A state like this one, but with this factor."""
 
     gram: eqx.AbstractVar[Any]
-    """The overlap matrix G, (D, D), as a field or a property. Raises ValueError for a state that has none."""
+    """The overlap matrix G, (D, D), as a field or a property. A state without an overlap matrix raises ValueError."""
 
     @property
     def batch(self) -> tuple[int, ...]:
-        """The shape of the batch axis: () for a single network."""
+        """(number of networks,) for a batch of networks, and () for a single network."""
         return jax.tree.leaves(self)[0].shape[:-2]
 
     @property
     def scales(self) -> Any:
-        """What columns of the factor are multiplied by to give the vectors that a rule for single neurons sees."""
+        """Factors that turn the columns of F into the vectors themselves, on which rules for single neurons (Adam) act."""
         return np.full(self.layout.size, np.sqrt(self.factor.shape[-2]))
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The numbers that `repr` shows."""
+        """The sizes that `repr` shows, by name."""
         return {"n": self.factor.shape[-2], **self.layout._asdict()}
 
     def __repr__(self) -> str:
@@ -149,17 +155,28 @@ class State(eqx.Module):
     # Overlaps
 
     def overlaps(self) -> "Overlaps":
-        """The overlap matrix of this state, as a state of its own."""
-        from overlaps.connectivity._overlaps import Overlaps  # here, because `Overlaps` is a state itself
+        """The overlap matrix of this state, as an `Overlaps` object.
+
+        Raises ValueError for a state without an overlap matrix.
+        """
+        from overlaps.connectivity._overlaps import Overlaps  # here, because `Overlaps` itself is a subclass of `State`
 
         return Overlaps(self.gram, *self.layout)
 
     def visible(self, rnn: Model) -> dict[str, Any]:
-        """The overlaps that fix the activity, output and loss of this network under `rnn`, by label."""
+        """The visible overlaps, which fix the activity, the output and the loss of this network now.
+
+        An overlap is the scalar product of two connectivity vectors, divided by the number of neurons. `rnn`: the `RNN`, the
+        model that decides which overlaps are visible (see `RNN.visible`). Returns a dictionary from labels such as "zm" to
+        numbers, or to arrays (batch,) for a batch of networks. Raises ValueError for a state without an overlap matrix.
+        """
         return self._selected(rnn, True)
 
     def invisible(self, rnn: Model) -> dict[str, Any]:
-        """The overlaps that change nothing now but steer learning under `rnn`, by label."""
+        """The invisible overlaps: they change neither activity nor output nor loss now, but they steer learning.
+
+        Arguments, result and errors are as in `visible`.
+        """
         return self._selected(rnn, False)
 
     def _selected(self, rnn: Model, visible: bool) -> dict[str, Any]:
@@ -171,22 +188,30 @@ class State(eqx.Module):
         }
 
     def charges(self, rates: Float[np.ndarray, " D"], linear: bool) -> dict[str, np.ndarray]:
-        """What gradient flow conserves, for relative rates per column of the factor; more of it for linear phi."""
+        """The charges of this state by name: quantities that gradient flow conserves (docs/symmetries.md).
+
+        `rates`: the relative learning rate of each column of the factor. `linear`: whether phi is linear; then there are more.
+        """
         return gram_charges(np.asarray(self.gram), self.layout, rates, linear)
 
     # Activity
 
     def projection(self, transfer: Transfer) -> Projection:
-        """The map from latents kappa (points, I + R) to (1/N) [v z]^T phi([m u] kappa), (points, R + O); in jax.numpy."""
+        """The map from latents kappa, (points, I + R), to (1/N) [v z]^T phi([m u] kappa), (points, R + O), in jax.numpy.
+
+        Recurrence and readout see these sums over neurons, and nothing else of phi. By default the map is the Gaussian closure,
+        which needs only overlaps.
+        """
         return gaussian_closure(self.gram, self.layout.inputs + self.layout.rank, transfer)
 
     def check_transfer(self, phi: Any) -> None:
-        """Raise ValueError for a transfer function under which this state does not stand for its network."""
+        """Raise ValueError for a phi with which this state does not stand for its network. By default every phi is accepted."""
 
     def linear_system(self) -> tuple[AnyArray, AnyArray, AnyArray]:
-        """Recurrent weights (n, n), input weights (n, I) and readout (O, n) of a linear network with this response.
+        """Recurrent weights (n, n), input weights (n, I) and readout (O, n) of a linear network that responds as this state.
 
-        By default it has I + R units: the filtered inputs k_m, and the latents k (docs/theory.md, "Networks and overlaps").
+        By default this network has n = I + R units: the filtered inputs k_m and the latents k (docs/theory.md, "Networks and
+        overlaps").
         """
         xp, gram, layout = numpy_for(self), self.gram, self.layout
         split = layout.inputs + layout.rank
@@ -196,31 +221,40 @@ class State(eqx.Module):
         return recurrent, inputs, visible[..., layout.rank :, :]
 
     def eigenvalues(self) -> np.ndarray:
-        """The eigenvalues of W that can differ from 0, R of them: those of vu. The largest modulus comes first."""
+        """The R eigenvalues of W = u v^T / N that can differ from 0. The one with the largest modulus comes first.
+
+        They are the eigenvalues of the block vu of the overlap matrix.
+        """
         rows, columns = self.layout.block("vu")
         return by_modulus(np.linalg.eigvals(np.asarray(self.gram, float)[..., rows, columns]))
 
     def neurons(self) -> tuple[AnyArray, AnyArray] | None:
-        """Vectors (N, D) of the neurons and their weights (N,) in averages over neurons; None for a state without neurons."""
+        """The vectors (N, D) of all neurons, and the weight of each in averages (N,); None for a state without neurons."""
         return None
 
     # Runs
 
     def pieces(self, saves: int) -> int:
-        """Pieces in which a run of so many saves is computed; it can be interrupted between them. Each costs 0.5 ms."""
+        """The number of pieces in which a run with `saves` saved points is computed.
+
+        A run can be interrupted between two pieces. Each piece costs 0.5 ms.
+        """
         return 50
 
     def recorded(self, factor: Float[AnyArray, "rows D"]) -> dict[str, AnyArray]:
-        """What a run records of a factor at a saved point; in jax.numpy."""
+        """What a run records at a saved point, where it has this factor; in jax.numpy."""
         return {"gram": factor.T @ factor}
 
     def condensed(self, values: dict[str, np.ndarray], kept: np.ndarray) -> dict[str, np.ndarray]:
-        """What a run that started from this state keeps of recorded values, of which a Dataset shows the rows `kept` alone."""
+        """What a run keeps of the recorded values, if the run started from this state.
+
+        `kept` says for each recorded row whether a Dataset shows it.
+        """
         del kept
         return values
 
     def tracked(self, values: dict[str, np.ndarray], rnn: Model) -> tuple[dict[str, Variable], dict[str, Variable]]:
-        """The variables over `time` that a Dataset has of the values kept of a run, and their coordinates."""
+        """The variables over `time` that a Dataset has of the values that a run keeps, and the coordinates of these."""
         pairs = self.layout.pairs
         sigma = self.layout.listed(values["gram"])
         return {"sigma": (("time", "overlap"), sigma, said("overlap a.b / N"))}, {
@@ -232,17 +266,20 @@ class State(eqx.Module):
 
     @property
     def description(self) -> dict[str, Any]:
-        """What is written down of the state that a run starts from; numbers, texts and arrays."""
+        """What a Dataset writes down about this state if a run starts from it: numbers, texts and arrays."""
         return {"n": self.factor.shape[-2], **self.layout._asdict()}
 
     @abc.abstractmethod
     def stored(self, name: str) -> dict[str, Variable]:
-        """Variables of a Dataset from which `read` makes this state again; `name` is "initial" or "final"."""
+        """Variables of a Dataset from which `read` can build this state again.
+
+        `name` is "initial" for the state at the start of a run, and "final" for the state at its end.
+        """
 
     @classmethod
     @abc.abstractmethod
     def read(cls, name: str, results: Results) -> "State":
-        """The "initial" or "final" state of a run."""
+        """Build the "initial" or the "final" state of a run from the Dataset of the run."""
 
 
 def scalar(value: Any) -> Any:
@@ -250,5 +287,5 @@ def scalar(value: Any) -> Any:
 
 
 def by_modulus(values: np.ndarray) -> np.ndarray:
-    """Numbers along the last axis, from the largest modulus to the smallest."""
+    """The same numbers, ordered along the last axis from the largest modulus to the smallest."""
     return np.take_along_axis(values, np.argsort(-np.abs(values), axis=-1, kind="stable"), axis=-1)

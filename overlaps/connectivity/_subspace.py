@@ -1,21 +1,26 @@
-"""The space in which a network with a whole W learns (docs/integration.md, "The invariant subspace")."""
+"""The subspace in which a network learns whose whole matrix W learns (docs/integration.md, "The invariant subspace")."""
 
 import numpy as np
 from jaxtyping import Float
 
 from overlaps._support import argument_error
 
-DEPENDENT = 1e-10  # relative length below which a direction counts as a combination of others
+DEPENDENT = 1e-10  # a direction counts as a combination of others if less than this, relatively, is left of it
 
 
 def subspace(W: Float[np.ndarray, "N N"], vectors: Float[np.ndarray, "N V"], order: int | None) -> Float[np.ndarray, "N k"]:
-    """An orthonormal basis of the products of up to `order` factors W and W^T with the vectors, of all of them for None.
+    """An orthonormal basis of all products of up to `order` factors W and W^T with the vectors (for None, of any length).
 
-    Raises ValueError if the vectors are 0, and for order None if that is the space of all neurons.
+    Raises ValueError if all vectors are 0, and for order None if the products span the space of all neurons.
     """
     lengths = np.linalg.norm(vectors, axis=0)
     if not lengths.any():
-        raise argument_error("m", "be something to reduce to, or z", "both are 0")
+        raise argument_error(
+            "m",
+            "be something to reduce to, or `z` must be",
+            "both are 0",
+            "A small network consists of products of W and W^T with m and z.",
+        )
     basis = new = _directions(vectors / np.where(lengths > 0, lengths, 1.0), np.zeros((len(W), 0)))
     size = np.linalg.norm(W, 2)
     length = 0
@@ -25,17 +30,17 @@ def subspace(W: Float[np.ndarray, "N N"], vectors: Float[np.ndarray, "N V"], ord
     if order is None and basis.shape[1] == len(W) > vectors.shape[1]:
         raise argument_error(
             "W",
-            "leave a space between m and z that it maps into itself",
-            "products of W and W^T with them span all neurons",
-            "Such a network learns in all its dimensions: approximate it by krylov(order).",
+            "map a proper subspace that contains m and z into itself, and so must W^T",
+            "products of W and W^T with m and z span all neurons",
+            "No smaller network learns exactly as this one: approximate it by krylov(order).",
         )
     return basis
 
 
 def _directions(vectors: Float[np.ndarray, "N k"], basis: Float[np.ndarray, "N done"]) -> Float[np.ndarray, "N new"]:
-    """An orthonormal basis of what vectors of norm up to 1 add to a space."""
+    """An orthonormal basis of the directions that `vectors`, of norm up to 1, add to the space of `basis`."""
     rest = vectors
-    for _ in range(2):  # once more, against rounding
+    for _ in range(2):  # the second time against rounding
         rest = rest - basis @ (basis.T @ rest)
     left, sizes, _ = np.linalg.svd(rest, full_matrices=False)
     return left[:, sizes > DEPENDENT]

@@ -1,6 +1,7 @@
-"""How a state becomes active: transfer functions and their gains, latent variables, output, fixed points, Gramians.
+"""From connectivity to activity: transfer functions and their gains, latents, output, fixed points, Gramians, simulations.
 
-This room knows states through the methods of `State`. It may not know tasks, losses or learning rules.
+(The latents are the few numbers that make up the activity; Gramians are sums and integrals that give the loss of a linear
+network.) This room uses states only through the methods of `State`. It may not know tasks, losses or learning rules.
 """
 
 from overlaps.dynamics._activity import require_single as require_single

@@ -1,7 +1,8 @@
-"""Activity from connectivity: the latent variables of any state, in Euler steps and in continuous time.
+"""From connectivity to activity: the latent variables of any state, in Euler steps and in continuous time.
 
-From h(0) = 0 activity stays in the span of [m u]: h = m k_m + u k for every phi and every N (docs/activity.md). So the I + R
-numbers kappa = [k_m, k] are the whole state, and of phi(h) the network reads only the projections (1/N) [v z]^T phi(h).
+If h(0) = 0, the activity stays in the space that m and u span: h = m k_m + u k, for every phi and every N (docs/activity.md,
+"Activity stays in a small space"). So the I + R numbers kappa = [k_m, k], the latents, determine the activity. The network
+reads phi(h) only through the projections (1/N) [v z]^T phi(h).
 """
 
 import functools
@@ -18,29 +19,31 @@ from overlaps._support import AnyArray, argument_error, is_traced
 from overlaps.connectivity import Projection, State
 from overlaps.dynamics._transfer import Transfer
 
-RTOL, ATOL = 1e-8, 1e-10  # of continuous time
-MOST_STEPS = 256  # of the solver, while the input is constant
-LONG = 2048  # samples, from which on trials are cut into pieces that are computed again for the gradient
+RTOL, ATOL = 1e-8, 1e-10  # tolerances of the solver in continuous time
+MOST_STEPS = 256  # of the solver for one input sample, while the input is constant
+LONG = 2048  # trials of so many samples or more are cut into pieces; the gradient computes each piece again, to save memory
 
 Latents = Float[AnyArray, "points kappa"]
 
 
 def require_single(state: Any, *others: Any) -> None:
-    """Raise ValueError unless `state` is one network, and nothing is traced."""
+    """Raise ValueError unless `state` is a single network and no argument is traced (inside jit, vmap or grad)."""
     if not isinstance(state, State):
         raise argument_error("state", "be an Overlaps, MeanField, Network or DenseNetwork", f"{type(state).__name__} came")
     if is_traced(state, others):
-        raise argument_error("state", "be concrete", "something is traced", "Use `projection` inside of jit, vmap and grad.")
+        raise argument_error(
+            "state", "hold known numbers", "JAX traces an argument", "Use `RNN.projection` inside jit, vmap and grad."
+        )
     if state.batch:
         raise argument_error("state", "be a single network", f"a batch of shape {state.batch} came")
 
 
 def projection(transfer: Transfer, state: State) -> Projection:
-    """The map from latents kappa to (1/N) [v z]^T phi([m u] kappa), what the recurrence and the readout see of phi(h).
+    """The map from latents kappa to (1/N) [v z]^T phi([m u] kappa): what recurrence and readout see of phi(h).
 
-    The gradient computes it again, in place of keeping every sample of every neuron.
+    The gradient computes the activity of the neurons again. So memory does not hold every neuron at every sample.
     """
-    return jax.checkpoint(state.projection(transfer), prevent_cse=False)  # a scan around it prevents that already
+    return jax.checkpoint(state.projection(transfer), prevent_cse=False)  # `lax.scan` around it prevents that already
 
 
 def rollout(
@@ -48,7 +51,7 @@ def rollout(
 ) -> tuple[Float[AnyArray, "trials time kappa"], Float[AnyArray, "trials time O"]]:
     """Latents and outputs after each input sample, starting from h = 0.
 
-    In Euler steps, or in continuous time with the input held for `dt`.
+    Time advances by Euler steps of length `dt`. If `continuous`, a solver integrates instead, and holds each input for `dt`.
     """
 
     def field(latents: Latents, projected: Float[AnyArray, "trials read"], sample: Float[AnyArray, "trials I"]) -> Latents:
@@ -71,7 +74,7 @@ def rollout(
 
 
 def _hold(field: Callable[[Latents], Latents], start: Latents, dt: float) -> Latents:
-    """The state after `dt` of constant input; NaN where the solver fails."""
+    """The latents after a time `dt` of constant input. They are NaN if the solver fails."""
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda _, now, __: field(now)),
         diffrax.Tsit5(),
@@ -88,7 +91,7 @@ def _hold(field: Callable[[Latents], Latents], start: Latents, dt: float) -> Lat
 
 
 def _scan(advance: Callable, start: Any, inputs: Any) -> Any:
-    """lax.scan, whose gradient keeps of long trials the states between pieces alone."""
+    """`lax.scan`. For long trials, its gradient stores only the latents between pieces, and computes each piece again."""
     samples = inputs.shape[0]
     if samples < LONG:
         return jax.lax.scan(advance, start, inputs)

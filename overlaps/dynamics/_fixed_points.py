@@ -1,4 +1,4 @@
-"""Fixed points of the latents and their stability, and the flow around them."""
+"""Fixed points of the latents (the few numbers that make up the activity), their stability, and the flow around them."""
 
 from typing import Any
 
@@ -17,23 +17,24 @@ from overlaps.dynamics._activity import require_single
 
 TOLERANCE = 1e-12
 MOST_STARTS = 4096
-POLISH = 60  # Newton steps after a search: where fixed points meet, each takes off a third of the distance alone
-FLAT = 1e-10  # singular value of the Jacobian of tau dk/dt along a line or ring of fixed points
-SPEED = 1e-9  # |tau dk/dt| at what counts as a fixed point, relative to the extent of the search
-APART = 1e-5  # distance of different fixed points, and the largest Newton step left at one, relative to the same
-NEARBY = 1e-7  # distance at which the Jacobians on all sides of a fixed point are compared, relative to the same
-KINK = 1e-4  # difference among them
-MARGINAL = 1e-6
+POLISH = 60  # Newton steps after each search. Where fixed points meet, a step removes only a third of the distance
+FLAT = 1e-10  # singular values of the Jacobian of tau dk/dt below this belong to a line or ring of fixed points
+# The next three are relative to the extent of the search.
+SPEED = 1e-9  # largest |tau dk/dt| at a fixed point
+APART = 1e-5  # smallest distance between two fixed points, and largest Newton step that is left at one
+NEARBY = 1e-7  # distance from a fixed point at which Jacobians on all its sides are compared
+KINK = 1e-4  # if these Jacobians differ by more than this, phi has a kink there
+MARGINAL = 1e-6  # growth rates below this, times tau, count as zero
 
 
 @in_float64
 def fixed_points(rnn: Any, state: Any, input: Any, starts: Any, extent: Any) -> xr.Dataset:
-    """What `RNN.fixed_points` says."""
+    """The fixed points, as the docstring of `RNN.fixed_points` describes."""
     held = _held(state, input)
     rank = state.layout.rank
     reach = _reach(state, extent)
     starts = min(64 * 2 ** max(rank, 2), MOST_STARTS) if starts is None else count("starts", starts)
-    # Sobol points, and the origin among them
+    # Sobol points (evenly spread points). The origin is one of them.
     grid = (
         scipy.stats.qmc.Sobol(rank, scramble=False).random_base2(int(np.ceil(np.log2(starts))))
         if starts > 1
@@ -42,7 +43,7 @@ def fixed_points(rnn: Any, state: Any, input: Any, starts: Any, extent: Any) -> 
     scale = max(reach, 1.0)
     results: list[Any] = [np.asarray(x) for x in _search(rnn, state, held, reach * (2 * grid - 1), NEARBY * scale)]
     ends, eigenvalues, output, speed, left, difference = results
-    # Close to where fixed points meet all is slow: what tells one is that Newton would not go on from there.
+    # Near points where fixed points meet, the flow is slow. So a Newton step must not move away from a fixed point either.
     found = np.flatnonzero((speed <= SPEED * scale) & (left <= APART * scale))
     kept = np.array(_distinct(ends, found[np.lexsort((speed[found], left[found]))], APART * scale), int)
     kept = kept[np.lexsort(ends[kept].T[::-1])]
@@ -67,7 +68,7 @@ def fixed_points(rnn: Any, state: Any, input: Any, starts: Any, extent: Any) -> 
 
 @in_float64
 def phase_portrait(rnn: Any, state: Any, input: Any, points: Any, extent: Any) -> xr.Dataset:
-    """What `RNN.phase_portrait` says."""
+    """The portrait, as the docstring of `RNN.phase_portrait` describes."""
     require_single(state)
     rank = state.layout.rank
     if rank > 2:
@@ -94,7 +95,7 @@ def _held(state: Any, input: Any) -> Float[np.ndarray, " I"]:
 
 
 def _reach(state: State, extent: Any) -> float:
-    """The latents where a search starts: |k| <= E|v| max|phi| at a fixed point, if phi is bounded."""
+    """How far out searches start. If phi is bounded, each fixed point has |k| <= E|v| max|phi|."""
     readers = np.diagonal(state.overlaps()["vv"])
     return 2 * float(np.sqrt(readers.max())) or 1.0 if extent is None else number("extent", extent, above=0.0)
 
@@ -103,9 +104,10 @@ def _reach(state: State, extent: Any) -> float:
 def _search(
     rnn: Any, state: State, held: Float[AnyArray, " I"], starts: Float[AnyArray, "starts R"], nearby: float
 ) -> tuple[AnyArray, ...]:
-    """Where the searches end, with the eigenvalues of the Jacobian, the output, the speed and the next Newton step there.
+    """The points where the searches end, and there: eigenvalues of the Jacobian, output, speed, and length of a Newton step.
 
-    Last, the largest difference among the Jacobians at points `nearby`, on both sides along each axis and some directions more.
+    The last result is the largest difference among the Jacobians at points at the distance `nearby`. These points are on both
+    sides along each axis, and along some more directions.
     """
     project, rank = rnn.projection(state), starts.shape[1]
 
@@ -121,7 +123,7 @@ def _search(
     sides = np.concatenate([directions, -directions])
 
     def newton(latents: Float[AnyArray, " R"]) -> Float[AnyArray, " R"]:
-        """The step to the closest fixed point of the linearised flow, along a line of them none."""
+        """The step to the closest fixed point of the linearised flow. It has no part along a line of fixed points."""
         left, values, right = jnp.linalg.svd(jacobian(latents))
         inverse = jnp.where(values > FLAT * jnp.maximum(values[:1], 1.0), 1 / values, 0.0)
         return -right.T @ (inverse * (left.T @ residual(latents)))

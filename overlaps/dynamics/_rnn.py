@@ -1,4 +1,4 @@
-"""The model: how connectivity becomes activity and output, and which overlaps that reads."""
+"""The model of the neurons: how connectivity becomes activity and output, and which overlaps these depend on."""
 
 import functools
 from typing import Any, NamedTuple
@@ -16,11 +16,11 @@ from overlaps.dynamics import _fixed_points
 from overlaps.dynamics._activity import projection, require_single, rollout
 from overlaps.dynamics._transfer import Function, Transfer, require_gain, rough, transfer_of
 
-INVISIBLE = 1e-9  # relative size below which a derivative counts as rounding
+INVISIBLE = 1e-9  # derivatives below this size, relative to the largest one, count as rounding
 
 
 class LinearSystem(NamedTuple):
-    """dx/dt = A x, x(0) = B, y = C x: the response of a linear network to unit impulses, one column per input."""
+    """The system dx/dt = A x, x(0) = B, y = C x: the response of a linear network to unit impulses, one column per input."""
 
     A: Float[AnyArray, "n n"]
     B: Float[AnyArray, "n I"]
@@ -28,18 +28,25 @@ class LinearSystem(NamedTuple):
 
 
 class RNN(eqx.Module):
-    """The dynamics tau dh/dt = -h + u v^T phi(h) / N + m x, y = z^T phi(h) / N, with h(0) = 0 ([GB26]).
+    """The model of the neurons: tau dh/dt = -h + W phi(h) + m x, y = z^T phi(h) / N, with h(0) = 0 ([GB26]).
 
-    `phi`: the transfer function: "linear", "erf" (erf(sqrt(pi) x / 2), of slope 1 at 0), "tanh", "relu", "softplus", any
-    function made of jax.numpy, or a `Transfer` that brings its own gain. `tau`: the time constant; all times and rates of
-    tasks are in the same unit as tau. `dt=None` is continuous time; a number is the step of forward Euler, the discretisation
-    that networks are trained with: h + (dt / tau) (-h + W phi(h) + m x), output read from the updated state.
+    Here h is the activity, x the input, y the output, and W = u v^T / N. (In a `DenseNetwork`, W is any matrix.)
 
-    For overlaps the activity is that of the Gaussian closure, exact for linear phi and for N -> infinity as long as the
-    vectors are jointly Gaussian with zero mean (docs/activity.md). Raises ValueError for an unknown phi, one that is not
-    finite, or does not act entry by entry, for tau <= 0 and for dt outside (0, tau].
+    - `phi`: the transfer function of a neuron. It is "linear", "erf" (erf(sqrt(pi) x / 2), with slope 1 at 0), "tanh", "relu",
+      "softplus", any function made of jax.numpy, or a `Transfer`, which brings its own gain (see `gain`).
+    - `tau`: the time constant. All times and rates of tasks are in the same unit as tau.
+    - `dt`: None for continuous time. A number is the step of forward Euler, the discretisation with which networks are trained:
+      h becomes h + (dt / tau) (-h + W phi(h) + m x), and the output is read from the updated h.
 
-    All three are part of a compiled program: a call with other values, or another function object, compiles anew.
+    For `Overlaps` the activity is that of the Gaussian closure, which computes from overlaps alone. It is exact for linear phi.
+    It is also exact for N -> infinity, as long as the vectors are jointly Gaussian with zero mean (docs/activity.md, "The
+    Gaussian closure"). Raises ValueError for an unknown phi, for a phi that is not finite or does not act entry by entry, for
+    tau <= 0, and for dt outside (0, tau].
+
+    All three arguments are part of a compiled program. A call with other values, or another function object, compiles again.
+
+    >>> RNN("erf", dt=0.1).gain([0.0, 2.0]).round(2).tolist()
+    [1.0, 0.49]
     """
 
     phi: str | Function | Transfer = eqx.field(static=True)
@@ -55,11 +62,12 @@ class RNN(eqx.Module):
             raise argument_error("dt", f"be at most tau = {self.tau:g}", f"{self.dt:g} came", "Euler steps overshoot there.")
 
     def system(self, state: State) -> LinearSystem:
-        """The continuous-time impulse response system of a linear network.
+        """The matrices A, B, C of a linear network in continuous time: its impulse response is C exp(A t) B.
 
-        For overlaps it has I + R states, the filtered inputs k_m and the latents k of h = m k_m + u k:
-        A = [[-1, 0], [vm, vu - 1]] / tau, B = [1; 0] / tau, C = [zm, zu]. For networks it has all N units. Raises ValueError
-        for other phi, which have no such system.
+        For `Overlaps` and `MeanField` the system has I + R variables: the filtered inputs k_m and the latents k, where the
+        activity is h = m k_m + u k. Then A = [[-1, 0], [vm, vu - 1]] / tau, B = [1; 0] / tau, C = [zm, zu]. For networks of N
+        units the variables are all units. Returns a named tuple of A (n, n), B (n, I) and C (O, n). Raises ValueError if phi is
+        not linear, because there is no such system then.
         """
         self.require_linear()
         recurrent, inputs, readout = state.linear_system()
@@ -73,15 +81,15 @@ class RNN(eqx.Module):
                 "rnn",
                 "have a linear phi to have an impulse response",
                 f"phi is {self.phi!r}",
-                "Train other networks on samples: overlaps.tasks.white_noise(task, key, dt=...).",
+                "For other phi, turn the filter task into trials: overlaps.tasks.white_noise(task, key, dt=...).",
             )
 
     def projection(self, state: State) -> Projection:
-        """The map from points kappa = [k_m, k], (points, I + R), to (1/N) [v z]^T phi(h), (points, R + O).
+        """A function from latents kappa = [k_m, k], (points, I + R), to (1/N) [v z]^T phi(h), (points, R + O).
 
-        h = m k_m + u k is the activity, k_m are the filtered inputs, k the latents; tau dk/dt is the first R of these minus k,
-        the output the other O. Differentiable, in jax.numpy. Raises ValueError for overlaps if the gain of phi is not known
-        to quadrature.
+        The activity is h = m k_m + u k. Here k_m are the filtered inputs, and k the numbers that the recurrence drives. The
+        first R results minus k are tau dk/dt. The other O results are the output. The function is differentiable and made of
+        jax.numpy, for use inside jit, vmap and grad. Raises ValueError for overlaps if quadrature cannot give the gain of phi.
         """
         transfer = transfer_of(self.phi)
         if state.needs_gain:
@@ -92,45 +100,58 @@ class RNN(eqx.Module):
     def simulate(
         self, state: State, inputs: Float[AnyArray, "trials time I"], dt: float
     ) -> tuple[Float[AnyArray, "trials time kappa"], Float[AnyArray, "trials time O"]]:
-        """Latents kappa = [k_m, k] and outputs after each input sample, `dt` apart; differentiable, in jax.numpy."""
+        """Latents kappa = [k_m, k] and outputs after each input sample, for use inside jit, vmap and grad.
+
+        `inputs`: samples at a distance of `dt` in time. The results are differentiable and made of jax.numpy.
+        """
         return rollout(self.projection(state), inputs, state.layout.rank, dt, self.tau, self.dt is None)
 
     @in_float64
     def rate(self, activity: Any) -> Float[AnyArray, "*shape"]:
-        """Phi of an array."""
+        """The rates phi(h), for an array of activities h of any shape."""
         return transfer_of(self.phi).function(jnp.asarray(real_array("activity", activity)))
 
     @in_float64
     def gain(self, variance: Any) -> Float[AnyArray, "*shape"]:
-        """g(Delta) = E[phi'(sqrt(Delta) xi)], xi standard normal, for an array of variances Delta of the activity.
+        """The gain g(Delta) = E[phi'(sqrt(Delta) xi)], with xi standard normal: the mean slope of phi over the neurons.
 
-        A gain without a closed form is right to 1e-6 or better for Delta up to 900, to 1e-11 for "tanh" up to 1e4
-        (docs/activity.md); for a negative variance it is meaningless. Raises ValueError if quadrature cannot know it.
+        `variance`: an array of values of Delta, the variance of the activity over neurons. Returns an array of the same shape.
+        A gain without a closed form is right to 1e-6 or better for Delta up to 900, and for "tanh" to 1e-11 for Delta up to 1e4
+        (docs/activity.md, "Gains"). For a negative variance the result has no meaning. Raises ValueError if quadrature cannot
+        compute the gain of this phi.
         """
         transfer = transfer_of(self.phi)
         require_gain(transfer)
         return transfer.gain(jnp.asarray(real_array("variance", variance)))  # pyright: ignore[reportOptionalCall]
 
     def latents(self, state: Any, inputs: Any, dt: Any = None) -> xr.DataArray:
-        """The latent variables kappa = [k_m, k] of the activity h = m k_m + u k, after each input sample.
+        """The latents kappa = [k_m, k] after each input sample: I + R numbers that determine the activity h = m k_m + u k.
 
-        `inputs`: (time, I), or (trials, time, I), array-like; (time,) for a single input. `dt`: the time between samples, for
-        continuous time alone, in which inputs are held for that long. Returns a DataArray (trial, time, latent) with the names
-        of the vectors m and u along `latent`. Raises ValueError for shapes that do not fit and for a batch of networks.
+        - `state`: a single network of any kind.
+        - `inputs`: array-like of shape (time, I) or (trials, time, I), or (time,) for a single input.
+        - `dt`: the time between two samples, needed in continuous time only. Each input is held for this time.
+
+        Returns a DataArray with the dimensions (trial, time, latent), or (time, latent) without trials. The entries along
+        `latent` have the names of the vectors m and u (for a `DenseNetwork`, of m and of the units). Raises ValueError for
+        shapes that do not fit, and for a batch of networks.
         """
         return self._labelled(state, inputs, dt)[0]
 
     def output(self, state: Any, inputs: Any, dt: Any = None) -> xr.DataArray:
-        """The output y after each input sample, a DataArray (trial, time, readout); arguments and errors as in `latents`."""
+        """The output y after each input sample, a DataArray with the dimensions (trial, time, readout).
+
+        Arguments and errors are as in `latents`. Without trials there is no dimension `trial`.
+        """
         return self._labelled(state, inputs, dt)[1]
 
     def activity(self, network: Any, inputs: Any, dt: Any = None) -> xr.DataArray:
-        """The activity h of all N units after each input sample, a DataArray (trial, time, neuron).
+        """The activity h of all N units after each input sample, a DataArray with the dimensions (trial, time, neuron).
 
-        Arguments and errors are as in `latents`; phi(h) is `rate(activity)`.
+        `network`: a single `Network` or `DenseNetwork`. The other arguments and the errors are as in `latents`. Without trials
+        there is no dimension `trial`. The rates phi(h) are `rate(activity)`.
         """
         if not (isinstance(network, State) and network.simulated):
-            mend = "Sample one with overlaps.sample(n, key), or ask for `latents`."
+            mend = "Draw a network with neurons by the method sample(n, key) of an Overlaps, or ask for `latents`."
             raise argument_error("network", "be a Network or a DenseNetwork", f"{type(network).__name__} came", mend)
         latents = self.latents(network, inputs, dt)
         driven: Any = network
@@ -141,37 +162,50 @@ class RNN(eqx.Module):
     def fixed_points(
         self, state: State, input: Any = 0.0, starts: int | None = None, extent: float | None = None
     ) -> xr.Dataset:
-        """All fixed points of the latents under a constant input that a search from many starts finds.
+        """Fixed points of the latents k under a constant input: all that a search from many starting points finds.
 
-        `input`: a number, or one per input. `starts`: how many starts, by default 256 at ranks 1 and 2 and twice as many for
-        each rank more, up to 4096; they are spread evenly (Sobol points) over |k_r| <= `extent`, by default twice the largest
-        latents that a phi between -1 and 1 can reach. Returns a Dataset with dims `fixed_point`, `latent`, `readout` and
-        `mode`: `position` of the latents, `output`, `eigenvalue_real` and `eigenvalue_imag` of the Jacobian of dk/dt, `stable`,
-        and `kind`: "stable", "saddle", "unstable", "marginal" (an eigenvalue within 1e-6 / tau of zero, as on a line or ring of
-        fixed points, of which the search returns many) or "nonsmooth": the Jacobian differs from side to side, as at h = 0 for
-        relu, so that it does not decide; its eigenvalues are NaN, and `stable` is False. With dt, stability is that of the
-        Euler map. Raises ValueError for arguments that do not fit.
+        - `state`: a single network of any kind that has overlaps.
+        - `input`: a number, or one number for each input.
+        - `starts`: the number of starting points. The default is 256 at ranks 1 and 2, and doubles for each further rank, up to
+          4096. They are spread evenly (Sobol points) over |k_r| <= `extent`.
+        - `extent`: by default twice the largest latents that a phi between -1 and 1 can reach.
+
+        Returns a Dataset with the dimensions `fixed_point`, `latent`, `readout` and `mode`, and these variables:
+
+        - `position`: the latents k at the fixed point. `output`: the output there.
+        - `eigenvalue_real`, `eigenvalue_imag`: the eigenvalues of the Jacobian of dk/dt, in units of 1 / time.
+        - `kind`: "stable", "saddle", "unstable", "marginal" or "nonsmooth". A marginal point has an eigenvalue within
+          1e-6 / tau of zero. This happens on a line or a ring of fixed points, of which the search returns many. At nonsmooth
+          points the Jacobian differs from side to side (for relu at h = 0), so it does not decide the stability. Their
+          eigenvalues are NaN.
+        - `stable`: whether `kind` is "stable".
+
+        With `dt`, stability is that of the Euler map. Raises ValueError for arguments that do not fit.
         """
         return _fixed_points.fixed_points(self, state, input, starts, extent)
 
     def phase_portrait(self, state: State, input: Any = 0.0, points: int = 41, extent: float | None = None) -> xr.Dataset:
-        """Velocity dk/dt on a grid of latents under a constant input, with the fixed points, for `plot_phase_portrait`.
+        """The velocity dk/dt on a grid of latents k under a constant input, with the fixed points, for `plot_phase_portrait`.
 
-        For rank 1 and 2. `points`: per axis; `extent`: the grid covers |k_r| <= extent, by default a third more than the fixed
-        points. Returns the Dataset of `fixed_points` with `velocity(u1, u2, latent)`, at rank 1 `velocity(u, latent)`, added.
-        Raises ValueError for other ranks.
+        - `state`, `input`: as in `fixed_points`, for rank 1 or 2.
+        - `points`: the number of grid points along each axis.
+        - `extent`: the grid covers |k_r| <= extent. By default it reaches a third further than the fixed points.
+
+        Returns the Dataset of `fixed_points` with one more variable: `velocity(u1, u2, latent)`, or `velocity(u, latent)` at
+        rank 1, in units of 1 / time. Raises ValueError for other ranks.
         """
         return _fixed_points.phase_portrait(self, state, input, points, extent)
 
     def visible(self, layout: Any) -> tuple[bool, ...]:
-        """For each pair of `layout.pairs`, whether activity and output depend on that overlap.
+        """For each pair of vectors in `layout.pairs`, whether activity and output depend on their overlap (then it is visible).
 
-        Derived, not listed: the derivative of the reduced dynamics with respect to each overlap at a generic overlap matrix.
-        It is the split of the Gaussian closure. A finite network reads more than overlaps: in one of relu units mm, mu and uu,
-        invisible in the closure, do matter (docs/activity.md). Raises ValueError for a layout of another kind.
+        The library has no list of visible overlaps. It differentiates the dynamics of the latents with respect to each overlap,
+        at a generic overlap matrix. So the answer is that of the Gaussian closure. A finite network depends on more:
+        in a network of relu units mm, mu and uu matter, although they are invisible in the closure (docs/activity.md, "Gains").
+        `layout`: `state.layout` of a state with overlaps. Raises ValueError for a layout of another kind.
         """
         if not isinstance(layout, Layout):
-            raise argument_error("layout", "be that of vectors m, u, v, z", f"{type(layout).__name__} came")
+            raise argument_error("layout", "be that of vectors m, u, v, z, as in an Overlaps", f"{type(layout).__name__} came")
         return _visible(self, layout)
 
     @in_float64
@@ -199,7 +233,10 @@ class RNN(eqx.Module):
         return results[0], results[1]
 
     def step(self, dt: Any) -> float:
-        """The time between input samples: that of the Euler steps, or `dt` in continuous time; raises ValueError otherwise."""
+        """The time between two input samples: the length of an Euler step, or `dt` in continuous time.
+
+        Raises ValueError if `dt` is missing in continuous time, and if it is not the length of an Euler step.
+        """
         if self.dt is None:
             if dt is None:
                 raise argument_error("dt", "be given for continuous time", "None came", "It is the time between input samples.")
@@ -221,12 +258,12 @@ def _visible(rnn: RNN, layout: Layout) -> tuple[bool, ...]:
     vectors, latents = random.standard_normal((2 * size, size)) / np.sqrt(2 * size), random.standard_normal((2 * split, split))
 
     def respond(gram: Float[AnyArray, "D D"]) -> Float[AnyArray, "points read"]:
-        # A rough gain tells what it depends on, and networks of every phi, which may have no other, ask for this split.
+        # A rough gain is enough to tell on what it depends. Networks with any phi ask for this, and may have no better gain.
         return projection(rough(transfer_of(rnn.phi)), Overlaps(gram, *layout))(jnp.asarray(latents))
 
     gram = vectors.T @ vectors
     with jax.enable_x64(True):
-        # Compiled ahead of time, it runs at once even where a user's jit surrounds this call.
+        # The function is compiled ahead of time. So it runs at once even if this call is inside a jit of the user.
         slopes = np.abs(jax.jit(jax.jacfwd(respond)).lower(gram).compile()(gram)).max(axis=(0, 1))
     read = slopes > INVISIBLE * slopes.max()
     return tuple(bool(read[pair.row, pair.column] or read[pair.column, pair.row]) for pair in layout.pairs)

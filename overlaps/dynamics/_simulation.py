@@ -1,4 +1,4 @@
-"""Simulation of all N units: the independent check of everything that is computed from overlaps."""
+"""Simulation of all N units of a linear network: an independent check of what is computed from overlaps."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,12 +14,12 @@ from overlaps.dynamics._rnn import RNN
 
 TAYLOR_ORDER = 24
 QUADRATURE_NODES = 10  # per panel
-LARGEST_LAST_TERM = 1e-13
-LARGEST_PANEL_NORM = 2.0  # of a rate times the length of a panel, for the quadrature to be exact to rounding
+LARGEST_LAST_TERM = 1e-13  # of the power series, relative to the activity
+LARGEST_PANEL_NORM = 2.0  # largest rate x length of a panel for which the quadrature is exact to rounding
 
 
 def euler_response(network: FiniteNetwork, rnn: RNN, dt: float, samples: int) -> Float[AnyArray, "samples O I"]:
-    """Output z^T h / N after unit impulses at each input, at times k dt, by forward Euler on h (N, I)."""
+    """The output z^T h / N at times k dt after a unit impulse at each input, by forward Euler steps of h, (N, I)."""
     project, step = _projection(network), dt / rnn.tau
 
     def advance(h: Float[AnyArray, "N I"], _: None) -> tuple[Float[AnyArray, "N I"], Float[AnyArray, "O I"]]:
@@ -30,10 +30,10 @@ def euler_response(network: FiniteNetwork, rnn: RNN, dt: float, samples: int) ->
 
 
 def exact_response(network: FiniteNetwork, rnn: RNN, panels: int, horizon: float) -> Float[AnyArray, "samples O I"]:
-    """Output z^T h / N after unit impulses in continuous time, at the times of `quadrature(panels, horizon)`.
+    """The output z^T h / N after unit impulses in continuous time, at the times of `quadrature(panels, horizon)`.
 
-    The exponential of the N x N generator acts on h panel by panel through its power series. Where the weights are too large
-    for the length of a panel the result is NaN, never a wrong number.
+    The horizon is cut into equal panels. In each panel the exponential of the N x N generator acts on h through its power
+    series. If the weights are too large for the length of a panel, the result is NaN, never a wrong number.
     """
     project = _projection(network)
     step = horizon / panels / rnn.tau
@@ -56,7 +56,7 @@ def exact_response(network: FiniteNetwork, rnn: RNN, panels: int, horizon: float
 
 
 def _projection(network: FiniteNetwork) -> Callable[[AnyArray], tuple[AnyArray, AnyArray]]:
-    """The map from h to (W h, z^T h / N)."""
+    """The map from h to W h and the output z^T h / N."""
     readers, rank = network.readers.T, network.layout.rank
 
     def project(h: Float[AnyArray, "N I"]) -> tuple[Float[AnyArray, "N I"], Float[AnyArray, "O I"]]:
@@ -67,7 +67,7 @@ def _projection(network: FiniteNetwork) -> Callable[[AnyArray], tuple[AnyArray, 
 
 
 def quadrature(panels: int, horizon: float) -> tuple[Float[np.ndarray, " samples"], Float[np.ndarray, " samples"]]:
-    """Times and weights of Gauss-Legendre quadrature over `horizon` in equal panels."""
+    """Times and weights of a Gauss-Legendre quadrature over the time from 0 to `horizon`, in panels of equal length."""
     nodes, weights = _unit_quadrature()
     length = horizon / panels
     times = (np.arange(panels)[:, None] + nodes) * length

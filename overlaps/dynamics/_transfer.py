@@ -1,4 +1,4 @@
-"""Transfer functions phi, and their gain: the Gaussian average of phi' that the large-N limit reads."""
+"""Transfer functions phi and their gains. The gain is the Gaussian average of phi', on which the large-N limit depends."""
 
 import functools
 from collections.abc import Callable
@@ -12,28 +12,36 @@ import scipy.special
 
 from overlaps._support import argument_error, in_float64
 
-REACH = 8.3  # standard deviations, beyond which the Gaussian weighs less than rounding
-STRETCH = 6.0  # how densely nodes crowd at 0
-NODES = (64, 128, 256, 512, 1024)  # on each half of the Gaussian: the first that suffices
-SCALES = np.geomspace(0.1, 30.0, 16)  # standard deviations at which they have to
+REACH = 8.3  # in standard deviations: beyond this the Gaussian weighs less than rounding
+STRETCH = 6.0  # how dense the nodes are near 0
+NODES = (64, 128, 256, 512, 1024)  # numbers of nodes on each half of the Gaussian; the first one that suffices is used
+SCALES = np.geomspace(0.1, 30.0, 16)  # standard deviations sqrt(Delta) at which it has to suffice
 LARGEST_QUADRATURE_ERROR = 1e-6
-SMALL_VARIANCE = 1e-8  # below it the slope of a gain is taken from phi''' in place of a difference of phi''
-ROUGH_NODES, ROUGH_ERROR = 1000, 0.02  # to tell a gain from a mistake, whatever kinks phi has
+SMALL_VARIANCE = 1e-8  # for variances below this, the slope of a gain comes from phi''' instead of an average of phi''
+ROUGH_NODES, ROUGH_ERROR = 1000, 0.02  # to tell the gain of a user from a mistake, even if phi has kinks
 PROBE = np.append(np.linspace(-5.0, 5.0, 11), 0.5)
 SIGNS = np.random.default_rng(0).uniform(
     0.0, 8.0, 500
-)  # where phi(-x) is compared with -phi(x): no grid, for the sake of sines
+)  # where phi(-x) is compared with -phi(x). On a grid, a sine could vanish at all points
 
 Function = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """A transfer function with a gain of its own, for `RNN(phi=Transfer(function, gain))`.
+    """A transfer function phi together with its gain, for `RNN(phi=Transfer(function, gain))`.
 
-    `function`: phi, applied to every entry of an array, made of jax.numpy. `gain`: g(Delta) = E[phi'(sqrt(Delta) xi)] for xi of
-    the standard normal distribution, an array of variances to an array of averages; None for quadrature, which needs phi to be
-    continuous, and smooth except at 0. Raises ValueError, when an RNN is made of it, for a function of another kind.
+    - `function`: phi, made of jax.numpy. It maps an array to an array, entry by entry.
+    - `gain`: the function g(Delta) = E[phi'(sqrt(Delta) xi)], with xi standard normal. It maps an array of variances to an
+      array of averages. None stands for quadrature, which needs a phi that is continuous, and smooth except at 0.
+
+    An RNN that is made with it raises ValueError for functions of another kind.
+
+    Example: a line that is clipped at -1 and 1 has a kink away from 0, but its gain is known.
+
+    >>> clipped = Transfer(lambda x: jnp.clip(x, -1, 1), lambda variance: jax.lax.erf(jax.lax.rsqrt(2 * variance + 1e-30)))
+    >>> f"{clipped.gain(1.0):.2f}"
+    '0.68'
     """
 
     function: Function
@@ -45,7 +53,7 @@ KNOWN = {
     "erf": Transfer(lambda x: jax.lax.erf(np.sqrt(np.pi) / 2 * x), lambda variance: jax.lax.rsqrt(1 + np.pi / 2 * variance)),
     "tanh": Transfer(jnp.tanh),
     "relu": Transfer(jax.nn.relu, lambda variance: jnp.full_like(variance, 0.5)),
-    # The derivative is the logistic function, of which values at x and -x add up to 1.
+    # The derivative is the logistic function. Its values at x and -x add up to 1.
     "softplus": Transfer(jax.nn.softplus, lambda variance: jnp.full_like(variance, 0.5)),
 }
 
@@ -53,7 +61,7 @@ KINDS = f"be one of {', '.join(repr(name) for name in KNOWN)}, a function, or a 
 
 
 def transfer_of(phi: Any) -> Transfer:
-    """The transfer function that a user means by `phi`, with a gain; raises ValueError for one that is of no use."""
+    """The transfer function that the user means by `phi`, with a gain. Raises ValueError if there is no such function."""
     try:
         hash(phi)
     except TypeError:
@@ -80,10 +88,10 @@ def _transfer_of(phi: Any) -> Transfer:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def quadrature_gain(function: Function, odd: bool, variance: Any) -> Any:
-    """g(Delta) by quadrature over each half of the Gaussian, for an array of variances; `odd`: whether phi is.
+    """The gain g(Delta) by quadrature over each half of the Gaussian, for an array of variances. `odd`: whether phi is odd.
 
-    Gauss-Legendre nodes in y of x = REACH sinh(STRETCH y) / sinh(STRETCH) crowd at 0, where phi' is steep if the variance is
-    large, and phi may have a kink there (docs/activity.md).
+    The nodes are Gauss-Legendre nodes in y, where x = REACH sinh(STRETCH y) / sinh(STRETCH). They are dense near x = 0, where
+    phi' is steep if the variance is large. Phi may have a kink there (docs/activity.md, "Gains").
     """
     nodes, _ = _resolution(function, odd)
     return _half_sum(_slope(function), odd, jnp.sqrt(jnp.maximum(variance, 0.0)), nodes)
@@ -91,7 +99,7 @@ def quadrature_gain(function: Function, odd: bool, variance: Any) -> Any:
 
 @quadrature_gain.defjvp
 def _(function: Function, odd: bool, primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
-    # dg/dDelta = E[xi phi''(s xi)] / (2 s) with s = sqrt(Delta). For smooth phi it is E[phi'''(s xi)] / 2, which is safe at 0.
+    # dg/dDelta = E[xi phi''(s xi)] / (2 s), with s = sqrt(Delta). For smooth phi this is E[phi'''(s xi)] / 2, finite at s = 0.
     (variance,), (tangent,) = primals, tangents
     nodes, _ = _resolution(function, odd)
     small = variance < SMALL_VARIANCE
@@ -103,7 +111,7 @@ def _(function: Function, odd: bool, primals: tuple[Any], tangents: tuple[Any]) 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _slope_at_rest(function: Function, variance: Any) -> Any:
-    """dg/dDelta at Delta = 0, phi'''(0) / 2, whose own slope is that of phi'' by half."""
+    """dg/dDelta at Delta = 0, which is phi'''(0) / 2. Its derivative is half of its value for phi'' in place of phi."""
     return _slope(_slope(_slope(function)))(jnp.zeros_like(variance)) / 2
 
 
@@ -114,9 +122,10 @@ def _(function: Function, primals: tuple[Any], tangents: tuple[Any]) -> tuple[An
 
 
 def rough(transfer: Transfer) -> Transfer:
-    """The same transfer function, where its gain is a quadrature with one that kinks and jumps leave good to a few percent.
+    """The same transfer function, with another gain if its gain comes from quadrature of phi'.
 
-    By Stein's lemma it is E[xi phi(s xi)] / s, of which also the slope needs phi' alone; for positive variances.
+    The other gain is good to a few percent even if phi has kinks and jumps. By Stein's lemma it is E[xi phi(s xi)] / s, for
+    positive variances s^2. Its slope also needs only phi'.
     """
     if not _is_quadrature(transfer):
         return transfer
@@ -134,7 +143,10 @@ def _is_quadrature(transfer: Transfer) -> bool:
 
 
 def _half_sum(function: Function, odd: bool, s: Any, nodes: int, first_moment: bool = False) -> Any:
-    """E[f(s xi)], or E[xi f(s xi)], for phi or a derivative f of it; if phi is odd what is averaged has to be even."""
+    """E[f(s xi)], or with `first_moment` E[xi f(s xi)], where f is phi or a derivative of phi.
+
+    `odd` says that phi is odd. The function that is averaged must then be even.
+    """
     x, weights = _half_normal(nodes)
     x, weights = (array.reshape((1,) * s.ndim + (-1,)) for array in (x, weights * x if first_moment else weights))
     points = s[..., None] * x
@@ -143,13 +155,13 @@ def _half_sum(function: Function, odd: bool, s: Any, nodes: int, first_moment: b
 
 
 def _slope(function: Function) -> Function:
-    """The derivative of a function that acts on every entry alike."""
+    """The derivative of a function that acts entry by entry."""
     return lambda x: jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
 
 
 @functools.lru_cache
 def _half_normal(nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of the standard normal distribution on its positive half."""
+    """Nodes and weights of a quadrature for the standard normal distribution on its positive half."""
     y, weights = scipy.special.roots_legendre(nodes)
     y = STRETCH * (y + 1) / 2
     x = REACH * np.sinh(y) / np.sinh(STRETCH)
@@ -171,7 +183,7 @@ def _check(function: Function) -> None:
         probe = jnp.asarray(PROBE.reshape(shape))
         try:
             values, slopes = jax.jvp(function, (probe,), (jnp.ones_like(probe),))
-        except Exception as error:  # whatever a user's function raises
+        except Exception as error:  # a function of the user may raise anything
             raise argument_error("phi", must, f"differentiating it gave {type(error).__name__}: {error}") from error
         if getattr(values, "shape", None) != shape:
             raise argument_error("phi", must, f"it made shape {getattr(values, 'shape', None)} of shape {shape}")
@@ -194,20 +206,20 @@ def _check_gain(transfer: Transfer) -> None:
     expected = np.asarray(_half_sum(_slope(transfer.function), False, jnp.sqrt(variance), ROUGH_NODES))
     try:
         found = np.asarray(transfer.gain(variance))  # pyright: ignore[reportOptionalCall]
-    except Exception as error:  # whatever a user's function raises
+    except Exception as error:  # a function of the user may raise anything
         raise argument_error("gain", must, f"it gave {type(error).__name__}: {error}") from error
     if found.shape != expected.shape or not np.allclose(found, expected, atol=ROUGH_ERROR):
-        came = f"at variances {variance} it is {found}, while the average is about {expected.round(2)}"
+        came = f"at the variances {variance} it is {found}, while the average is about {expected.round(2)}"
         raise argument_error("gain", must, came)
 
 
 @functools.lru_cache
 @in_float64
 def _resolution(function: Function, odd: bool) -> tuple[int, float]:
-    """How many nodes a side the gain of phi needs, and the error that is left, as a part of the gain where that exceeds 1.
+    """The number of nodes that the gain of phi needs on each side, and the error that is left (relative, for gains above 1).
 
-    The error is the distance from twice as many nodes, and from E[xi phi(s xi)] / s, which counts jumps of phi that phi'
-    does not see.
+    The error is the larger of two distances: from the gain with twice as many nodes, and from E[xi phi(s xi)] / s, which is the
+    gain too, and includes jumps of phi, which phi' does not show.
     """
 
     @functools.partial(jax.jit, static_argnums=1)
@@ -227,7 +239,7 @@ def _resolution(function: Function, odd: bool) -> tuple[int, float]:
 
 
 def require_gain(transfer: Transfer) -> None:
-    """Raise ValueError where quadrature of phi' is not to be trusted, as happens if phi has a kink away from 0, or jumps."""
+    """Raise ValueError if quadrature of phi' gives a wrong gain. For example, phi has a kink away from 0, or jumps."""
     if not _is_quadrature(transfer):
         return
     _, error = _resolution(*transfer.gain.args)  # pyright: ignore[reportFunctionMemberAccess, reportOptionalMemberAccess]
@@ -236,5 +248,5 @@ def require_gain(transfer: Transfer) -> None:
             "phi",
             "be continuous, and smooth away from 0, for overlaps",
             f"the quadrature of its gain has an error of about {error:.1g}",
-            "Pass overlaps.Transfer(phi, gain) with its own Gaussian average of phi', or use a network.",
+            "Pass overlaps.Transfer(phi, gain) with the Gaussian average of phi' as gain, or use a network of neurons.",
         )
