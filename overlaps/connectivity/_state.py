@@ -81,7 +81,7 @@ class State(eqx.Module):
     rule serves all kinds of states (docs/theory.md, "The minimal network"). Each kind of state is a subclass. It defines
     `layout`, `factor`, `with_factor`, `gram`, `stored` and `read`. Everything else has a default. The defaults are right for a
     state that stands for neurons with a joint Gaussian distribution. The rest of the library never asks of which kind a state
-    is. (tests/test_new_state.py shows how to add a kind.)
+    is (docs/architecture.md, "To add a state"; tests/test_new_state.py adds one).
 
     Arrays of a batch of networks have one more axis, in front.
     """

@@ -66,7 +66,8 @@ def learn(
     A leading axis of the arrays of a state, of task parameters, of learning rates or of keys makes a batch: several networks
     that are trained side by side. With a single key all of them see the same samples and the same noise. With an array of keys
     each network has its own. If a network of a batch diverges, it is NaN from there on, also in later phases, and a
-    RuntimeWarning names it.
+    RuntimeWarning names it. The same happens to a network that cannot start a later phase, because it has become unstable
+    under an infinite horizon, or too fast for a finite one.
 
     The Dataset has these dimensions and coordinates:
 
