@@ -29,7 +29,7 @@ def library(state: ov.Overlaps | ov.Network, epochs: int) -> np.ndarray:
 
 
 def numpy_loop(epochs: int) -> np.ndarray:
-    """Time steps of the reduced network (the latents) in NumPy, for any rank, with the adjoint (backward pass) written by hand."""
+    """Time steps of the reduced network (the latents) in NumPy, for any rank, with a backward pass written by hand."""
     G, inputs, rank = NET.gram.copy(), 1, 1
     x, y = slice(0, inputs + rank), slice(inputs + rank, None)  # [m u] and [v z]
     for _ in range(epochs):
