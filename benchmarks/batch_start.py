@@ -1,8 +1,9 @@
-"""What the start of a large batch costs: from the call of `learn` to its first gradient step.
+"""How long `learn` takes on a large batch before its first gradient step.
 
-A batch of 2,000 rank-1 overlaps learns an exponential filter. `learn` checks the batch and builds its learning problem as a
-whole. The other contender is how this was done before: one objective, one check and one problem for each network, stacked
-afterwards. Both are timed in turn in one process, several rounds over, after a first call that compiles.
+A batch of 2,000 rank-1 overlaps learns an exponential filter. (A batch is many networks in one array, trained side by side.)
+`learn` checks the batch and builds its learning problem as a whole. The benchmark compares this with the older way: one
+objective, one check and one problem for each network, which are stacked afterwards. It times both in turn in one process, in
+several rounds, after a first call that compiles.
 """
 
 import time
@@ -19,7 +20,7 @@ NETWORKS, ROUNDS = 2000, 7
 
 
 def one_by_one(batch: ov.Overlaps, task: ov.tasks.LinearFilter, rnn: ov.RNN) -> Any:
-    """The learning problem of a batch, made network by network."""
+    """The learning problem of a batch, built network by network as in older versions."""
     states = [jax.tree.map(lambda leaf, lane=lane: leaf[lane], batch) for lane in range(NETWORKS)]
     columns = tuple(range(batch.layout.size))
     problems = [Problem(state, task.objective(state, rnn), columns, False) for state in states]
@@ -27,7 +28,7 @@ def one_by_one(batch: ov.Overlaps, task: ov.tasks.LinearFilter, rnn: ov.RNN) -> 
 
 
 def main() -> None:
-    """Time both, and print medians and the median of ratios."""
+    """Time both ways. Print the median times and the median of their ratios."""
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((NETWORKS, 500, 4))
     batch = ov.Overlaps(vectors.swapaxes(1, 2) @ vectors / 500)

@@ -1,7 +1,12 @@
-"""The bias of the Gaussian closure: overlap theory minus mean field, by phi, input amplitude and training length.
+"""The bias of the Gaussian closure, for several phi, input amplitudes and lengths of training (docs/large_n.md).
 
-The flip-flop of `examples/validate_flipflop.py`. Each entry is the root mean square over overlaps after so many steps of 0.1,
-with the change of the mean field from 6^4 to 7^4 nodes behind it, and the bias relative to how far the overlaps have moved.
+The overlap theory of nonlinear networks assumes that vectors are Gaussian over neurons: this is the closure. The mean field is
+the exact limit of infinitely many neurons. The bias is the theory minus the mean field. The task is the flip-flop of
+`examples/validate_flipflop.py`, with steps of 0.1. Each entry of the table has three numbers:
+
+- the bias, as the root mean square over overlaps;
+- the error of the mean field, which is its change from 6^4 to 7^4 quadrature nodes;
+- in brackets, the bias relative to how far the overlaps have moved.
 """
 
 import jax
@@ -13,7 +18,7 @@ STEPS = (25, 50, 100, 200, 400)
 
 
 def main() -> None:
-    """Print one table in Markdown."""
+    """Print the table in Markdown, one row for each phi and input amplitude."""
     jax.config.update("jax_enable_x64", True)
     net = ov.Overlaps(0.7 * np.eye(4) + 0.3)
     rule = ov.GradientDescent(learning_rate=0.1, steps=STEPS[-1])

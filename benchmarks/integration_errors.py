@@ -1,7 +1,9 @@
-"""How far the theories of full-matrix learning are from networks: the tables of docs/integration.md.
+"""How far the theories of networks whose whole W learns are from simulations: the errors in docs/integration.md.
 
-Small random W: largest error of loss and outlier over learning, relative to the largest loss and to the target. Lazy: largest
-error of the loss, relative to its start, root mean square over networks.
+The first table is for small random W. It shows the largest error of the loss over learning, relative to the largest loss. It
+also shows the largest error of the outlier (the eigenvalue of W that couples input and readout most), relative to the target.
+The second table is for lazy learning, where the output changes while W hardly does. It shows the largest error of the loss over
+learning, as the root mean square over networks, relative to the loss at the start.
 """
 
 import numpy as np
@@ -14,7 +16,7 @@ RNN = ov.RNN()
 
 
 def rich_table(neurons: int = 300, rate: float = 0.2, steps: int = 100) -> None:
-    """Print errors of theories for small random W."""
+    """Print the errors of several theories for small random W."""
     task, rule = ov.tasks.exponential_filter(rate, horizon=None), ov.GradientDescent(0.02, steps)
     print(f"Small random W, {neurons} neurons, everything learns: errors of the loss / of the outlier")
     for sigma in (0.01, 0.1, 0.3):
@@ -26,7 +28,9 @@ def rich_table(neurons: int = 300, rate: float = 0.2, steps: int = 100) -> None:
         for name, state in states.items():
             theory = ov.learn(state, task, RNN, rule, saves=21)
             loss = float(abs(theory["loss"] - simulation["loss"]).max() / simulation["loss"].max())
-            emerged = simulation["outlier_real"] > sigma + 0.1  # before, the outlier is in the bulk
+            emerged = (
+                simulation["outlier_real"] > sigma + 0.1
+            )  # before this, the outlier is one of the eigenvalues in the bulk of random W
             outlier = float(abs(theory["outlier_real"] - simulation["outlier_real"]).where(emerged).max() / (1 - rate))
             row.append(f"{name}: {loss:.0e} / {outlier:.0e}")
         print(f"  sigma {sigma:<5}", "   ".join(row))
@@ -39,12 +43,10 @@ def lazy_table(rate: float = 0.6, sigma: float = 0.6, seeds: int = 40) -> None:
     target = np.exp(-rate * times)
     kernels = ov.integration.lazy_kernels(times, sigma)
     curve = _kernel_loss(kernels["weights"].values + 2 * kernels["vectors"].values, weights, target, s)
-    print(
-        f"Lazy, sigma {sigma}, rate {rate}: error of the loss of silent networks with readouts so large that their kernel stays"
-    )
+    print(f"Lazy, sigma {sigma}, rate {rate}: error of the loss; silent networks, readouts so large that the kernel is fixed")
     errors, sizes = [], (100, 200, 400)
     for neurons in sizes:
-        # A silent network is two copies of one of half the size, and has its kernel.
+        # A silent network consists of two copies of a network of half the size, and has the same kernel as this network.
         kernels = [_kernel(ov.DenseNetwork.random(seed, neurons // 2, sigma), times) for seed in range(seeds)]
         deviations = [_kernel_loss(kernel, weights, target, s) - curve for kernel in kernels]
         errors.append(float(np.sqrt(np.mean(np.square(deviations), axis=0)).max() / curve[0]))
@@ -53,7 +55,7 @@ def lazy_table(rate: float = 0.6, sigma: float = 0.6, seeds: int = 40) -> None:
 
 
 def _kernel(network: ov.DenseNetwork, times: np.ndarray) -> np.ndarray:
-    """K + 2 C of one network, on a grid of times, by powers of one propagator."""
+    """The kernel K + 2 C of one network (docs/integration.md, "Lazy") on a grid of times, from powers of one propagator."""
     n, J = network.n, network.W - np.eye(network.n)
     generator = np.block([[J, network.m @ network.z.T / n], [np.zeros((n, n)), J]])
     step, now = scipy.linalg.expm(times[1] * generator), np.eye(2 * n)
@@ -68,6 +70,7 @@ def _kernel(network: ov.DenseNetwork, times: np.ndarray) -> np.ndarray:
 
 
 def _kernel_loss(kernel: np.ndarray, weights: np.ndarray, target: np.ndarray, s: np.ndarray) -> np.ndarray:
+    """The loss at the learning times `s` under a fixed kernel; `weights` are those of the integral over time."""
     roots = np.sqrt(weights)
     values, vectors = np.linalg.eigh(roots[:, None] * kernel * roots)
     start = vectors.T @ (roots * target)

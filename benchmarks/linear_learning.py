@@ -1,8 +1,8 @@
-"""What a learning curve costs: overlap theory beside ways to get the same curve by simulation.
+"""How long one learning curve takes: the overlap theory, and other ways to compute the same curve.
 
-The curve of the main job: rank 1, exponential filter of rate 0.2, 400 Euler steps of 0.05, 2,000 gradient steps. All contenders
-are timed in turn in one process, several rounds over; each round gives one ratio per contender, and the median is printed.
-Slow contenders run fewer epochs, as listed, and count in proportion.
+The curve is that of the main job, `python -m overlaps`: rank 1, exponential filter of rate 0.2, 400 Euler steps of 0.05, 2,000
+gradient steps (epochs). The benchmark times all ways in turn in one process, in several rounds. Each round gives one ratio for
+each way, and the benchmark prints the median. Slow ways run fewer epochs, as listed, and their times are scaled up to 2,000.
 """
 
 import functools
@@ -22,14 +22,14 @@ TARGET = np.exp(-RATE * DT * np.arange(SAMPLES))
 
 
 def library(state: ov.Overlaps | ov.Network, epochs: int) -> np.ndarray:
-    """`learn`, Dataset included."""
+    """`learn`, with the time it takes to build its Dataset."""
     task = ov.tasks.exponential_filter(RATE, horizon=SAMPLES * DT)
     rule = ov.GradientDescent(LEARNING_RATE, epochs)
     return ov.final_state(ov.learn(state, task, ov.RNN(dt=DT), rule)).overlaps().gram
 
 
 def numpy_loop(epochs: int) -> np.ndarray:
-    """The reduced network of any rank stepped with arrays, and its adjoint written by hand."""
+    """Time steps of the reduced network (the latents) in NumPy, for any rank, with a backward pass written by hand."""
     G, inputs, rank = NET.gram.copy(), 1, 1
     x, y = slice(0, inputs + rank), slice(inputs + rank, None)  # [m u] and [v z]
     for _ in range(epochs):
@@ -55,7 +55,7 @@ def numpy_loop(epochs: int) -> np.ndarray:
 
 
 def scalar_loop(epochs: int) -> np.ndarray:
-    """The same for rank 1 alone, number by number."""
+    """The same with single numbers in place of matrices, for rank 1 only."""
     G = NET.gram.copy()
     k_m = (1 - DT) ** np.arange(SAMPLES)
     for _ in range(epochs):
@@ -76,7 +76,7 @@ def scalar_loop(epochs: int) -> np.ndarray:
 
 
 def reduced_loss(gram: jax.Array) -> jax.Array:
-    """The loss by stepping the reduced network, one operation at a time."""
+    """The loss from time steps of the reduced network, one JAX operation after another."""
     zm, zu, vm, vu = gram[3, 0], gram[3, 1], gram[2, 0], gram[2, 1]
     k_m, k, loss = jnp.ones(()), jnp.zeros(()), 0.0
     for target in TARGET:
@@ -86,7 +86,7 @@ def reduced_loss(gram: jax.Array) -> jax.Array:
 
 
 def scanned_loss(gram: jax.Array) -> jax.Array:
-    """The same, as a scan that can be compiled."""
+    """The same loss as a scan, which JAX can compile."""
     zm, zu, vm, vu = gram[3, 0], gram[3, 1], gram[2, 0], gram[2, 1]
 
     def step(carry: tuple[jax.Array, jax.Array], target: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
@@ -98,7 +98,7 @@ def scanned_loss(gram: jax.Array) -> jax.Array:
 
 
 def differentiated_loop(gradient: Callable, epochs: int) -> np.ndarray:
-    """A Python loop over epochs, with automatic differentiation in each."""
+    """A Python loop over epochs, each with a gradient by automatic differentiation."""
     G = jnp.asarray(NET.gram)
     for _ in range(epochs):
         gamma = gradient(G)
@@ -108,7 +108,7 @@ def differentiated_loop(gradient: Callable, epochs: int) -> np.ndarray:
 
 
 def main() -> None:
-    """Check that all contenders compute the same, time them, print the table."""
+    """Check that all ways give the same result, time them, and print the table."""
     jax.config.update("jax_enable_x64", True)
     network = NET.sample(500, 1)
     compiled = jax.jit(jax.grad(scanned_loss))

@@ -1,9 +1,13 @@
-"""What a gradient step of a nonlinear network costs: in overlap space, and with all neurons.
+"""How long one gradient step of a nonlinear network takes, by the overlap theory and with all neurons.
 
-One step is the loss and its gradient on 10 flip-flop trials of 800 Euler steps of 0.025, rank 1, erf. Overlaps are compared
-with the same step taken sample by sample in a Python loop with automatic differentiation; a network of 1,000 neurons with the
-evaluations that it cannot avoid: phi for every neuron and sample, and phi' once more for the gradient, in the same shapes. All
-are timed in turn in one process, several rounds over; ratios are medians over rounds.
+One step is the loss and its gradient on 10 flip-flop trials of 800 Euler steps of 0.025, rank 1, erf. There are two
+comparisons:
+
+- the overlap theory, with the same step in a Python loop over time samples and automatic differentiation;
+- a network of 1,000 neurons, with the evaluations that it cannot avoid: phi for every neuron and sample, and phi' once more for
+  the gradient, in arrays of the same shapes.
+
+The benchmark times all of them in turn in one process, in several rounds. Ratios are medians over rounds.
 """
 
 import time
@@ -26,7 +30,7 @@ def library(task: ov.tasks.Trials, rnn: ov.RNN, state: Any) -> tuple[Callable, A
 
 
 def loop_loss(gram: jax.Array, task: ov.tasks.Trials) -> jax.Array:
-    """The loss of the closure at rank 1 in a Python loop over samples."""
+    """The loss of the overlap theory (Gaussian closure) at rank 1, in a Python loop over samples."""
     zm, zu, vm, vu, mm, mu, uu = (gram[i, j] for i, j in ((3, 0), (3, 1), (2, 0), (2, 1), (0, 0), (0, 1), (1, 1)))
     k_m, k, total = jnp.zeros(TRIALS), jnp.zeros(TRIALS), 0.0
 
@@ -42,7 +46,7 @@ def loop_loss(gram: jax.Array, task: ov.tasks.Trials) -> jax.Array:
 
 
 def evaluations(slope: bool) -> Callable:
-    """Phi, or phi', of all neurons of all trials, sample after sample."""
+    """A function that evaluates phi, or its slope phi', for all neurons of all trials, sample after sample."""
     phi = jax.lax.erf if not slope else lambda x: jnp.exp(-(x**2))
 
     def run(activity: jax.Array) -> jax.Array:
@@ -55,7 +59,7 @@ def evaluations(slope: bool) -> Callable:
 
 
 def main() -> None:
-    """Check that the contenders agree, time them, print ratios and memory."""
+    """Check that theory and loop agree, time everything, and print ratios and memory."""
     jax.config.update("jax_enable_x64", True)
     rnn = ov.RNN("erf", dt=DT)
     task = ov.tasks.flip_flop(0, trials=TRIALS, duration=SAMPLES * DT, dt=DT)

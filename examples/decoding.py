@@ -1,8 +1,9 @@
-"""Decoding history: networks that learned A or B before C are told apart by overlaps that C does not see.
+"""Decode which task, A or B, a network learned before task C, from overlaps on which its loss does not depend.
 
-Twins start alike; one learns a flip-flop (A), the other decision-making (B), then both imitate the same teacher (C). A decoder
-is asked which was first, from loss-visible or from loss-invisible overlaps, measured with noise. Training takes minutes, and is
-kept in a netCDF file.
+Twins are two networks with the same initial overlaps. One twin learns a flip-flop (A), and the other learns decision-making
+(B). Then both learn to imitate the same teacher network (C). A decoder has to find out which task came first. It reads either
+the visible overlaps, on which the loss depends, or the invisible ones, on which it does not. All overlaps are measured with
+noise. Training takes minutes; the script keeps the trained twins in a netCDF file.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import overlaps as ov
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the results (default: results)")
-parser.add_argument("--twins", type=int, default=100, help="starts, of two networks each (default: 100)")
+parser.add_argument("--twins", type=int, default=100, help="pairs of networks with the same start (default: 100)")
 parser.add_argument("--steps", type=int, default=2000, help="gradient steps per task (default: 2000)")
 parser.add_argument("--draws", type=int, default=10, help="noisy measurements of each network (default: 10)")
 options = parser.parse_args()

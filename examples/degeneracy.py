@@ -1,7 +1,8 @@
-"""Two networks of one function: noise hardly tells them apart, learning does.
+"""Two networks with the same output: noise hardly tells them apart, but learning does.
 
-The networks of [GB26] have the same visible overlaps, and differ in uu and mu alone. Their outputs are the same, their answers
-to noise in activity have the same distribution, those to noise in weights nearly so; but they learn at different times.
+The two networks of [GB26] (arXiv:2605.04115) have the same visible overlaps, on which the output depends. They differ only in
+uu and mu, two invisible overlaps. Their outputs are the same. Noise in the activity changes both outputs with the same
+distribution, and noise in the weights with nearly the same distribution. But the two networks learn at different times.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import overlaps as ov
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the figure (default: results)")
 parser.add_argument("--neurons", type=int, default=100, help="size of the simulated networks (default: 100)")
-parser.add_argument("--draws", type=int, default=100, help="draws of each noise (default: 100)")
+parser.add_argument("--draws", type=int, default=100, help="random draws of each kind of noise (default: 100)")
 parser.add_argument("--steps", type=int, default=400, help="gradient steps (default: 400)")
 arguments = parser.parse_args()
 
@@ -28,7 +29,7 @@ print(f"{'d-prime, second minus first network':38}{'theory':>8}{'simulation':>12
 
 
 def print_row(label: str, found: list[float], error: float) -> None:
-    """One line of the table."""
+    """Print one line of the table: d-prime from theory and from simulation, with its standard error."""
     print(f"{label:38}{found[0]:8.2f}{found[1]:12.2f} +- {error:.2f}")
 
 

@@ -1,7 +1,9 @@
-"""One function, many networks: what can be changed without changing it, what learning closes, and what it leaves behind.
+"""Many networks have the same output: how far they can differ, where learning moves them, and what it leaves behind.
 
-Ranges of the invisible overlaps of a solution; the directions around it, with the rates at which learning closes them; and the
-change of all overlaps by learning another filter and the first one again.
+A rank-1 network learns a filter. The figure has three panels. Left: the range of each invisible overlap, that is of each
+overlap on which the output does not depend. Middle: the directions around the trained network, with the rates at which learning
+shrinks a deviation. Right: the change of all overlaps that remains after the network has learned another filter and then the
+first filter again.
 """
 
 import argparse
@@ -25,20 +27,23 @@ print(ov.studies.poles(net, rnn)[["pole_real", "residue_real"]].to_dataframe())
 
 twin = ov.studies.equivalent(net, rnn, set={"uu": 3.0, "zv": 0.2})
 copy = ov.studies.gauge(twin, 2.0)
-print(f"distance of functions: {ov.studies.function_distance(net, copy, rnn):.1e}")
+print(f"distance between the outputs of the network and its copy: {ov.studies.function_distance(net, copy, rnn):.1e}")
 
 ranges = ov.studies.admissible(net, rnn)
 around = ov.studies.solution_manifold(net, first, rnn)
-print("dimensions of the manifold of solutions:", {name: around[name].item() for name in ("dimension", "invisible", "gauge")})
+print(
+    "dimensions of the set of solutions around this network:",
+    {name: around[name].item() for name in ("dimension", "invisible", "gauge")},
+)
 cycle = ov.studies.holonomy(net, first, second, rnn)
 
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(16, 4.4), layout="constrained")
 ov.plots.plot_admissible(ranges, left)
 ov.plots.plot_directions(around, middle)
 ov.plots.plot_holonomy(cycle, right)
-left.set_title("invisible overlaps of one function")
-middle.set_title("directions around a solution")
-right.set_title("left behind by learning B and A again")
+left.set_title("networks with the same output")
+middle.set_title("directions around a trained network")
+right.set_title("change that remains after A, B, A")
 output.mkdir(parents=True, exist_ok=True)
 figure.savefig(output / "equivalence.png", dpi=110)
 print("Written:", output / "equivalence.png")

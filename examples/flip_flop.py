@@ -1,7 +1,8 @@
-"""A rank-1 network learns the flip-flop: in overlap space, with all neurons, and the bistability that learning makes.
+"""A rank-1 erf network learns the flip-flop task and becomes bistable, in overlap theory and with all neurons.
 
-The output is to hold the sign of the last input pulse. Before learning the only fixed point is rest; the network solves the
-task by growing v.u until rest becomes unstable and two stable states appear, one for each sign.
+The output has to hold the sign of the last input pulse. Before learning, the only fixed point is the state of rest, where all
+activity is zero. Learning increases the overlap of v and u, until rest becomes unstable and two stable states appear, one for
+each sign.
 """
 
 import argparse
@@ -39,18 +40,18 @@ for name, state in (
     print(f"fixed points {name}: {listed}")
 
 figure, axes = plt.subplots(2, 3, figsize=(15, 7.5), layout="constrained")
-ov.plots.plot_learning(theory, axes[0, 0], label="overlaps")
+ov.plots.plot_learning(theory, axes[0, 0], label="overlap theory")
 ov.plots.plot_learning(network, axes[0, 0], color="C3", linestyle="--", label=f"{options.neurons} neurons")
 axes[0, 0].legend()
 ov.plots.plot_overlaps(theory, axes[0, 1], visible=True)
 ov.plots.plot_overlaps(network, axes[0, 1], visible=True, linestyle="none", marker="o", markersize=2, markevery=10)
-axes[0, 1].set_title("visible overlaps: theory, and network as circles")
+axes[0, 1].set_title("visible overlaps (lines: theory; circles: network)")
 for ax, title, state in ((axes[0, 2], "output before learning", net), (axes[1, 0], "output after learning", trained)):
     ov.plots.plot_trial(task, rnn.output(state, task.inputs), trial=1, ax=ax)
     ax.set_title(title)
 for ax, title, state in ((axes[1, 1], "before learning", net), (axes[1, 2], "after learning", trained)):
     ov.plots.plot_phase_portrait(rnn.phase_portrait(state, extent=0.6), rnn.latents(state, task.inputs[1]), ax)
-    ax.set_title(f"phase portrait {title}")
+    ax.set_title(f"phase portrait {title}", pad=20)  # above the legend
 options.output.mkdir(parents=True, exist_ok=True)
 figure.savefig(options.output / "flip_flop.png", dpi=150)
 print("Written:", options.output / "flip_flop.png")

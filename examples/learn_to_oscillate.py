@@ -1,7 +1,8 @@
-"""A network learns a damped oscillation: a conjugate pair of eigenvalues comes into being, after a plateau.
+"""A linear network learns a damped oscillation: after a plateau of the loss, W gets a pair of complex eigenvalues.
 
-One input and one output. From parallel m and z the network is a leaky integrator first; a small rotation then grows at a rate
-that is known in closed form, until two real eigenvalues meet and become a pair.
+The network has one input and one output, and only W learns. The vectors m and z are equal, so the network becomes a leaky
+integrator first, and the loss stays on a plateau. W starts with a small rotation. This rotation grows at a rate that is known
+in closed form, until two real eigenvalues meet and become a complex conjugate pair.
 """
 
 import argparse

@@ -1,7 +1,8 @@
-"""Train A, then B, then A again, beside A all the time: what of B do the overlaps remember, and under which learning rules?
+"""Train tasks A, B and A again, and beside it A three times: what do overlaps remember of B, under which learning rule?
 
-The first figure is one protocol under gradient flow and one under descent with label noise; the second is the table of
-learning rules, with the law by which each of them breaks what gradient flow conserves. The whole table takes a few minutes.
+Two figures show this protocol, one under gradient flow and one under gradient descent with label noise (fresh noise on the
+targets at each step). A third figure is a table of learning rules. It also shows the law by which each rule changes what
+gradient flow conserves. The whole table takes a few minutes.
 """
 
 import argparse
@@ -11,8 +12,8 @@ import overlaps as ov
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the figures (default: results)")
-parser.add_argument("--rules", nargs="*", help="learning rules of the table (default: all)")
-parser.add_argument("--systems", nargs="*", help="linear, erf, erf mean field (default: all)")
+parser.add_argument("--rules", nargs="*", help='learning rules of the table, such as "small steps" or Adam (default: all)')
+parser.add_argument("--systems", nargs="*", help='kinds of networks in the table: linear, erf, "erf mean field" (default: all)')
 arguments = parser.parse_args()
 arguments.output.mkdir(parents=True, exist_ok=True)
 
@@ -26,7 +27,7 @@ runs = {
 }
 for name, dataset in runs.items():
     written, function = dataset["invisible_distance"].values[-1], dataset["function_distance"].values[0]
-    print(f"{name:12} invisible distance to the control {written:.1e}, distance of outputs {function:.1e}")
+    print(f"{name:12} distance to the control: invisible overlaps {written:.1e}, outputs {function:.1e}")
     ov.plots.plot_memory(dataset).savefig(arguments.output / f"memory_{name}.png", dpi=130)
 
 table = ov.studies.memory_table(arguments.rules, arguments.systems, progress=True)

@@ -1,7 +1,7 @@
-"""A rank-2 network learns a damped oscillation: its poles, what gradient flow conserves, and what is left free.
+"""A linear rank-2 network learns a damped oscillation by gradient flow. What does it learn, and what does the flow conserve?
 
-The target exp(-0.3 t) cos(2 t) has the poles -0.3 +- 2i, which a linear network can only have from rank 2 on. The loss reads
-the 9 visible overlaps; learning moves all 21 of them.
+The target exp(-0.3 t) cos(2 t) has the poles -0.3 +- 2i. A linear network of rank 1 cannot have them; rank 2 is the smallest.
+The loss depends on the 9 visible overlaps alone, but learning moves all 21 overlaps.
 """
 
 import argparse
@@ -27,7 +27,7 @@ print("learned poles:", np.round(np.linalg.eigvals(trained["vu"]) - 1, 6), "  ta
 
 
 def signed_spectrum(state: ov.Overlaps) -> np.ndarray:
-    """Eigenvalues of J G, J = +1 on m, u and -1 on v, z: real numbers that gradient flow conserves."""
+    """Eigenvalues of J G, which gradient flow conserves; G is the overlap matrix, and J is +1 on m, u and -1 on v, z."""
     signs = np.array([1, 1, 1, -1, -1, -1])
     return np.sort(np.linalg.eigvals(signs[:, None] * state.gram).real)
 
@@ -38,9 +38,9 @@ print(f"drift of the spectrum of J G over the whole training: {drift:.1e}")
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
 ov.plots.plot_learning(dataset, left)
 ov.plots.plot_overlaps(dataset, middle, visible=True)
-middle.set_title("loss-visible")
+middle.set_title("visible overlaps (the loss depends on them)")
 ov.plots.plot_overlaps(dataset, right, visible=False)
-right.set_title("loss-invisible")
+right.set_title("invisible overlaps (not in the loss)")
 output.mkdir(parents=True, exist_ok=True)
 figure.savefig(output / "rank2_oscillator.png", dpi=150)
 print("Written:", output / "rank2_oscillator.png")

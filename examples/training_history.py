@@ -1,7 +1,9 @@
-"""Train A, then B, then A again: what returns, what does not, and what noise on the labels does to the charges.
+"""Train task A, then B, then A again: what returns, what does not, and what label noise changes.
 
-Gradient flow brings back everything that the function fixes, and the invisible overlaps up to a small holonomy; label noise
-and a finite learning rate break the conservation laws that hold the invisible overlaps in place.
+Gradient flow brings back everything that the function of the network fixes. The other overlaps, such as the invisible ones,
+return up to a small difference, the holonomy. Gradient flow also conserves certain quantities, the charges. They restrict how
+the invisible overlaps can move. Label noise (fresh noise on the targets at each step) and a finite learning rate break these
+conservation laws.
 """
 
 import argparse
@@ -41,8 +43,8 @@ for (name, dataset), (left, middle, right) in zip(runs.items(), axes, strict=Tru
     ov.plots.plot_overlaps(dataset, middle, visible=False)
     ov.plots.plot_conserved(ov.conserved(dataset), right)
     left.set_title(name, pad=20)
-    middle.set_title("loss-invisible overlaps", pad=20)
-    right.set_title("conserved quantities", pad=20)
+    middle.set_title("invisible overlaps (the loss does not depend on them)", pad=20)
+    right.set_title("charges (gradient flow conserves them)", pad=20)
 output.mkdir(parents=True, exist_ok=True)
 figure.savefig(output / "training_history.png", dpi=130)
 print("Written:", output / "training_history.png")

@@ -1,8 +1,9 @@
-"""Which error is which: networks of all sizes beside overlap theory and the infinite limit, on the flip-flop.
+"""Tell apart the two errors of the overlap theory on the flip-flop task: finite size, and the Gaussian closure.
 
-Overlaps of 0.3 between unit vectors, erf. Networks approach the mean field as 1 / sqrt(N), and the Gaussian closure only until
-its own bias shows. A second figure shows why: learning makes the entries of the vectors non-Gaussian, by a flow, by large
-steps, and by Adam.
+The script trains erf networks of several sizes, the overlap theory and the infinite limit (the mean field). The vectors start
+with unit length and overlaps of 0.3. Networks approach the mean field as 1 / sqrt(N). They approach the overlap theory only up
+to its bias. The theory uses the Gaussian closure: it assumes that vectors are Gaussian over neurons. A second figure shows why
+there is a bias: learning makes the entries of the vectors non-Gaussian, by gradient flow, by large steps and by Adam.
 """
 
 import argparse
@@ -19,7 +20,7 @@ parser.add_argument("--output", type=Path, default=Path("results"), help="folder
 parser.add_argument("--sizes", type=int, nargs="+", default=[100, 400, 1600], help="neurons (default: 100 400 1600)")
 parser.add_argument("--seeds", type=int, default=8, help="networks of each size (default: 8)")
 parser.add_argument("--steps", type=int, default=400, help="gradient steps of 0.1 (default: 400)")
-parser.add_argument("--neurons", type=int, default=1000, help="of the networks in the second figure (default: 1000)")
+parser.add_argument("--neurons", type=int, default=1000, help="neurons of the networks in the second figure (default: 1000)")
 options = parser.parse_args()
 options.output.mkdir(parents=True, exist_ok=True)
 
@@ -42,9 +43,12 @@ figure, axes = plt.subplots(4, 4, figsize=(12, 11), layout="constrained")
 for row, (name, rule) in enumerate(rules.items()):
     trained = ov.learn(network, task, rnn, rule, saves=2, observe=["moments"], progress=True)
     ov.plots.plot_quantiles(trained, axes[row])
-    axes[row, 0].set_ylabel(f"{name}\nstandardised quantile")
+    axes[row, 0].set_ylabel(f"{name}\nquantile of the entries")
     kurtosis, distance = trained["kurtosis"].values[-1].round(2), trained["non_gaussianity"].values
-    print(f"{name}: excess kurtosis of m, u, v, z {kurtosis}, divergence from normal {distance[0]:.2g} -> {distance[1]:.2g}")
+    print(
+        f"{name}: excess kurtosis of m, u, v, z {kurtosis}, "
+        f"divergence from a joint normal distribution {distance[0]:.2g} -> {distance[1]:.2g}"
+    )
 ov.plots.plot_histograms(trained, axes[3])
 axes[3, 0].set_ylabel("density (Adam)")
 figure.savefig(options.output / "non_gaussian.png", dpi=150)

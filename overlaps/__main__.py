@@ -1,4 +1,7 @@
-"""`python -m overlaps`: train a network in theory and in full, and show where they agree, and where not."""
+"""`python -m overlaps`: train a network by the overlap theory and with all its neurons, and compare the two.
+
+`python -m overlaps validate` compares networks of several sizes with the theory and with their infinite limit.
+"""
 
 import argparse
 import functools
@@ -13,8 +16,8 @@ import xarray as xr
 import overlaps as ov
 
 RATE, DT, HORIZON = 0.2, 0.05, 20.0
-INTERRUPTED = 130  # the exit code by convention after Ctrl-C: 128 + SIGINT
-CORRELATED = 0.7 * np.eye(4) + 0.3  # vectors of unit variance and correlations of 0.3
+INTERRUPTED = 130  # the usual exit code after Ctrl-C: 128 + the number of the signal SIGINT
+CORRELATED = 0.7 * np.eye(4) + 0.3  # overlaps of four vectors: 1 with themselves, 0.3 with each other
 PRESETS: dict[str, Callable[[], dict[str, Any]]] = {
     "flip-flop": lambda: {
         "net": ov.Overlaps(CORRELATED),
@@ -32,7 +35,7 @@ PRESETS: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse the command line and run the main job, or `validate`."""
+    """Read the command line, and run the main job or `validate`."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments[:1] == ["validate"]:
         return _run(_validation_parser(), arguments[1:], check)
@@ -40,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(parser: argparse.ArgumentParser, arguments: list[str], job: Callable[..., None]) -> None:
+    """Run a job. An error that the user can mend, or Ctrl-C, ends the program with one line and an exit code."""
     options = parser.parse_args(arguments)
     try:
         job(**vars(options))
@@ -50,23 +54,29 @@ def _run(parser: argparse.ArgumentParser, arguments: list[str], job: Callable[..
 
 
 def _with_notes(text: str, stop: BaseException) -> str:
-    """A text and what a job noted about its end, in one line."""
+    """A text, followed by the notes that a job has added to the exception, in one line."""
     return " ".join([text, *getattr(stop, "__notes__", [])])
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m overlaps",
-        description="Teach a linear low-rank network to be a leaky integrator (exponential filter of rate 0.2), once in closed "
-        "form from its overlaps and once with all its neurons, and compare the two. Writes a netCDF file with both learning "
-        "curves and a figure. Ctrl-C ends it early and saves what has been learned so far, as theory.nc and network.nc.",
+        description="Train a linear low-rank network to be a leaky integrator, whose response to an impulse is exp(-0.2 t). "
+        "Train it twice: by the theory, from the scalar products of its connectivity vectors (overlaps), and with all its "
+        "neurons. Compare the two. Writes a netCDF file with both learning curves, and a figure. Ctrl-C ends the program early "
+        "and saves what has been learned so far, as theory.nc and network.nc.",
         epilog="Another job: python -m overlaps validate --help",
     )
     parser.add_argument("--rank", type=int, default=1, help="rank of the recurrent weights (default: 1)")
-    parser.add_argument("--neurons", type=int, default=500, help="neurons in the full network (default: 500)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the initial vectors (default: 0)")
-    parser.add_argument("--steps", type=int, default=2000, help="gradient steps (default: 2000)")
-    parser.add_argument("--learning-rate", type=float, default=5e-3, help="learning time per step (default: 0.005)")
+    parser.add_argument("--neurons", type=int, default=500, help="number of neurons of the network (default: 500)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the initial vectors (default: 0)")
+    parser.add_argument("--steps", type=int, default=2000, help="number of steps of gradient descent (default: 2000)")
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        default=5e-3,
+        help="learning rate, the learning time that passes in one step (default: 0.005)",
+    )
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the results (default: results)")
     return parser
 
@@ -74,22 +84,37 @@ def _parser() -> argparse.ArgumentParser:
 def _validation_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m overlaps validate",
-        description="Train overlaps, their infinite limit and networks of several sizes, and tell the error of finite size "
-        "from that of the Gaussian closure. Writes a netCDF file and a figure.",
+        description="Train the overlap theory, networks of several sizes, and their limit of infinitely many neurons. Tell the "
+        "error of finite size from that of the Gaussian closure (the assumption of the theory that connectivity vectors are "
+        "Gaussian over neurons). Prints a verdict, and writes a netCDF file and a figure.",
     )
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="flip-flop", help="what is learned (default: flip-flop)")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 400, 1600], help="neurons (default: 100 400 1600)")
-    parser.add_argument("--seeds", type=int, default=8, help="networks of each size (default: 8)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the networks (default: 0)")
     parser.add_argument(
-        "--exact", action="store_true", help="give networks the initial overlaps exactly, not as Gaussian draws"
+        "--preset",
+        choices=sorted(PRESETS),
+        default="flip-flop",
+        help="network and task: flip-flop is nonlinear (erf), filter is linear (default: flip-flop)",
+    )
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        nargs="+",
+        default=[100, 400, 1600],
+        help="numbers of neurons of the networks (default: 100 400 1600)",
+    )
+    parser.add_argument("--seeds", type=int, default=8, help="number of networks of each size (default: 8)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the networks (default: 0)")
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="draw networks whose initial overlaps are exactly those of the theory (default: Gaussian draws, whose overlaps "
+        "differ from the theory by about 1 / sqrt(N))",
     )
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the results (default: results)")
     return parser
 
 
 def check(preset: str, sizes: list[int], seeds: int, seed: int, exact: bool, output: Path) -> None:
-    """Validate a preset; print the verdict, save and plot."""
+    """Run `overlaps.validate` on a preset. Print the verdict, save the result and draw it."""
     output.mkdir(parents=True, exist_ok=True)
     print(f"Validating {preset}: {seeds} networks each of {', '.join(map(str, sizes))} neurons.")
     try:
@@ -105,9 +130,9 @@ def check(preset: str, sizes: list[int], seeds: int, seed: int, exact: bool, out
 
 
 def demonstrate(rank: int, neurons: int, seed: int, steps: int, learning_rate: float, output: Path) -> None:
-    """Learn the exponential filter in overlap space and with all neurons; print, save and plot both.
+    """Learn the exponential filter by the overlap theory and with all neurons. Print, save and draw both.
 
-    Where an interrupt or a divergence ends it, save what has been learned, as `theory.nc` and `network.nc`.
+    If Ctrl-C or a divergence ends the training early, save what has been learned, as `theory.nc` and `network.nc`.
     """
     output.mkdir(parents=True, exist_ok=True)
     network = ov.Overlaps.random(seed, rank=rank, n=neurons).sample(neurons, seed + 1)
@@ -131,7 +156,7 @@ def demonstrate(rank: int, neurons: int, seed: int, steps: int, learning_rate: f
         ov.plots.plot_comparison(theory, simulation).savefig(picture, dpi=150)
         print(f"Written: {data}, {picture}")
     except (KeyboardInterrupt, ov.DivergenceError) as stop:
-        unfinished = getattr(stop, "dataset", None)  # what `learn` has recorded, if it was running
+        unfinished = getattr(stop, "dataset", None)  # what `learn` has recorded, if it was running then
         if unfinished is not None:
             runs["network" if runs else "theory"] = unfinished
         stop.add_note(_saved(runs, steps, output))
@@ -139,7 +164,7 @@ def demonstrate(rank: int, neurons: int, seed: int, steps: int, learning_rate: f
 
 
 def _saved(runs: dict[str, xr.Dataset], steps: int, output: Path) -> str:
-    """Save runs that did not all come to their end; returns a sentence that says where they are and how far they came."""
+    """Save runs, of which the last may be unfinished. Returns a sentence with the files, and the last step of each."""
     written = []
     for name, dataset in runs.items():
         path = output / f"{name}.nc"
@@ -149,7 +174,7 @@ def _saved(runs: dict[str, xr.Dataset], steps: int, output: Path) -> str:
 
 
 def _table(theory: xr.Dataset, simulation: xr.Dataset, rank: int) -> str:
-    """The final loss, and what the filter fixes of the visible overlaps, beside the known solution."""
+    """A table of the final loss and of the visible overlaps that the filter determines, with the known solution."""
     eigenvalue, euler = 1 - RATE, 1 + (np.exp(-RATE * DT) - 1) / DT
     names = ("loss", "zm", "zu vm", "vu" if rank == 1 else "zu vu vm / zu vm")
     known = ((0.0, 0.0), (1.0, 1.0), (euler, eigenvalue), (euler, eigenvalue))
@@ -160,6 +185,7 @@ def _table(theory: xr.Dataset, simulation: xr.Dataset, rank: int) -> str:
 
 
 def _fixed_by_filter(dataset: xr.Dataset) -> tuple[float, ...]:
+    """The final loss, zm, zu vm, and zu vu vm / (zu vm), which is vu at rank 1."""
     net = ov.final_state(dataset).overlaps()
     gain = (net["zu"] @ net["vm"]).item()
     return dataset["loss"].values[-1], net["zm"].item(), gain, (net["zu"] @ net["vu"] @ net["vm"]).item() / gain

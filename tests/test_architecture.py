@@ -1,4 +1,4 @@
-"""The rooms of the library, and the direction of its imports (docs/architecture.md)."""
+"""Each package of the library (a "room") imports only from the rooms below it (docs/architecture.md)."""
 
 import ast
 import importlib
@@ -14,7 +14,7 @@ ROOMS = ["_support", "connectivity", "dynamics", "tasks", "learning", "integrati
 
 
 def imports(path):
-    """The modules of the library that a file imports, wherever in the file it does."""
+    """The modules of the library that a file imports, anywhere in the file."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
@@ -27,7 +27,7 @@ def imports(path):
 
 
 def wrong_arrows(room, path):
-    """Imports of a file that run up, or that go past the page of another room."""
+    """The forbidden imports of a file: from a room that is not below its own, or from a private module of another room."""
     allowed = ROOMS[: ROOMS.index(room)]
     for module in imports(path):
         _, other, *rest = [*module.split("."), ""]

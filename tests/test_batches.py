@@ -1,4 +1,4 @@
-"""Many networks side by side: each is what it would be alone, whatever becomes of the others."""
+"""Batches (networks trained side by side): each network gives the same result as alone, whatever happens to the others."""
 
 import json
 

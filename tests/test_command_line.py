@@ -37,7 +37,7 @@ main(sys.argv[1:])
 
 
 def interrupt_at(monkeypatch, run, share):
-    """Have Ctrl-C come in the run of that number, when this share of its bar is done."""
+    """Let Ctrl-C happen in run number `run` (from 0), when the fraction `share` of its progress bar is done."""
     update, finished = tqdm.update, []
 
     def interrupt(bar, n=1):
@@ -51,7 +51,7 @@ def interrupt_at(monkeypatch, run, share):
 
 
 def the_last_line(text):
-    """Of what was written, without the bars, which end with a carriage return."""
+    """The last line of what was written, without the progress bars, which end with a carriage return."""
     assert "Traceback" not in text
     return text.strip().splitlines()[-1].split("\r")[-1]
 

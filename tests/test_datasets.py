@@ -1,4 +1,4 @@
-"""Results at the xarray edge: contract, files, continuing and repeating."""
+"""Datasets of `learn`: what they contain, netCDF files, and continuing or repeating a run from them."""
 
 import functools
 import json

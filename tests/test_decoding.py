@@ -1,4 +1,4 @@
-"""Twins and what their overlaps remember: against single runs, plain NumPy and the accuracy of the best decoder."""
+"""Training of twins and decoding of their history, against single runs, plain NumPy and the best possible decoder."""
 
 import sys
 
@@ -34,7 +34,10 @@ def few(starts):
 
 
 def synthetic(twins, shifts, key=0, shared=0.0):
-    """A Dataset as of twins with unit normal overlaps, shifted by `shifts` for B: none at "Initial", all of it at "C"."""
+    """A Dataset like that of `train_twins`, with standard normal overlaps. At "C", those of history B are shifted by `shifts`.
+
+    `shared`: the part of the variance at "C" that the twins of a start have in common.
+    """
     generator = np.random.default_rng(key)
     common = generator.standard_normal((twins, 1, 1, len(shifts)))
     own = generator.standard_normal((twins, 2, 1, len(shifts)))
@@ -114,7 +117,7 @@ def test_twins_are_single_runs(starts, few):
 
 
 def test_the_rule_is_what_it_says(twins):
-    """Descent in plain NumPy; the loss is a polynomial in F, so that complex steps give its gradient to rounding."""
+    """Descent in plain NumPy. The loss is a polynomial in F, so complex steps give its gradient up to rounding."""
     rate, learning_rate, steps = 0.2, SHORT["learning_rate"], SHORT["steps"]
     target = np.exp(-rate * 0.1 * np.arange(40))
 
@@ -199,7 +202,11 @@ def test_identical_twins_are_decoded_at_chance_exactly():
 
 
 def test_interval_is_over_starts_not_over_networks():
-    """Twins that differ by a shift alone, x and x + d, are told right together or not: half the variance is not averaged."""
+    """The interval comes from resampling starts (pairs of twins), not single networks.
+
+    Here twins differ only by a shift, x and x + d. So the results of the two twins of a start are correlated, and an interval
+    over single networks would have another width.
+    """
     dataset = synthetic(300, [1.0, 1.0], shared=0.999999)
     found = studies.decode_history(dataset.sel(stage=["C"]), [0.0], draws=1).sel(noise=0.0, features="visible")
     cut = np.median(dataset["sigma"].sel(stage="C", overlap="x0"))

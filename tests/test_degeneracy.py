@@ -1,4 +1,4 @@
-"""Networks of one function under noise and while learning: closed forms against sums over all neurons, and against draws."""
+"""Networks with the same output, under noise and while learning: closed forms against sums over neurons and against draws."""
 
 import json
 

@@ -21,7 +21,7 @@ TARGET = ov.tasks.linear_filter([[-0.4, -1.0], [1.0, -0.5]], [[1.0, 0.2], [0.0, 
 
 
 def two_channels(n, key=0, rank=0, bulk=0.37):
-    """Two inputs and two outputs, W = bulk + a random matrix of that rank."""
+    """A network with two inputs and two outputs, whose W is `bulk` plus a random matrix of rank `rank`."""
     generator = np.random.default_rng(key)
     left, right = generator.standard_normal((2, n, rank))
     return ov.DenseNetwork(bulk * np.eye(n) + 0.6 * left @ right.T / n, *generator.standard_normal((2, n, 2)))

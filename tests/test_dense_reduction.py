@@ -1,4 +1,4 @@
-"""Small networks that learn as a large one does whose whole W learns: when they are exact, and when they are refused."""
+"""Reduction of a network whose whole W learns to a small one: when it is exact, and when the library refuses it."""
 
 import functools
 
@@ -82,7 +82,10 @@ def test_rules_for_single_neurons_do_not_reduce_and_say_so():
     assert abs(losses[0] - losses[1]) > 0.05 * losses[0]
 
     def normalised(learning_rate):
-        """Columns to unit length: it commutes with rotations of rows, as overlaps need, but not of rows and columns."""
+        """An optimiser that scales each column of the gradient to unit length.
+
+        It commutes with rotations of the rows. This is enough for overlaps, but not for a W whose rows and columns are rotated.
+        """
         return optax.stateless(
             lambda gradient, _: -learning_rate * gradient / (1e-9 + jnp.linalg.norm(gradient, axis=0, keepdims=True))
         )

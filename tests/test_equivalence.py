@@ -1,4 +1,4 @@
-"""Functions, gauges and slices: equal outputs for equal functions, closed forms for ranges, known distributions for draws."""
+"""Networks with the same function: equal outputs, closed forms for ranges of overlaps, known distributions of random draws."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Bad input: one clear error each, in one form, and nothing lost."""
+"""Each bad input raises one clear error, in one form. A run that ends early keeps what it has computed."""
 
 import re
 
@@ -221,7 +221,7 @@ def test_a_flow_that_cannot_go_on_says_so_and_keeps_the_trajectory():
 @pytest.mark.slow
 def test_a_flow_with_infinite_gradients_stops():
     class Cliff(ov.tasks.LinearFilter):
-        """A loss that turns into NaN once zm has grown."""
+        """A task whose loss becomes NaN when zm has grown."""
 
         def objective(self, state, rnn):
             loss = super().objective(state, rnn)

@@ -144,7 +144,7 @@ def test_loss_against_the_analytic_sum_of_exponentials(rate, horizon):
 
 
 def brute_force_loss(net, task, rnn):
-    """Squared distance of impulse responses from matrix exponentials or powers of the reduced system, added up."""
+    """The squared distance of impulse responses, summed over samples of matrix exponentials or powers of the reduced system."""
     inputs, rank = net.inputs, net.rank
     A = np.block([[-np.eye(inputs), np.zeros((inputs, rank))], [net["vm"], net["vu"] - np.eye(rank)]]) / rnn.tau
     B, C = np.eye(inputs + rank, inputs) / rnn.tau, np.hstack([net["zm"], net["zu"]])

@@ -12,7 +12,7 @@ TIGHT = {"rtol": 1e-11, "atol": 1e-13}
 
 
 def planar(n, W, m, z, key=0):
-    """A network of n neurons that has these weights and vectors in a random subspace, and nothing outside of it."""
+    """A network of n neurons with these weights and vectors in a random subspace, and zeros outside of it."""
     basis = np.linalg.qr(np.random.default_rng(key).standard_normal((n, len(W))))[0]
     return ov.DenseNetwork(basis @ np.asarray(W) @ basis.T, np.sqrt(n) * basis @ m, np.sqrt(n) * basis @ z)
 
@@ -85,7 +85,7 @@ def test_a_pair_emerges_with_one_channel_from_random_vectors():
 
 
 def test_published_values():
-    """Of the derivation for [BCPZ25], eta = 1 and rate 0.2 unless said otherwise."""
+    """Numbers from the derivation for [BCPZ25], with eta = 1 and rate 0.2 unless said otherwise."""
     flow = integration.outlier_flow(0.2, [1.0], {"W": 1, "m": 0.8, "z": 0.5}, 0.0, 0.03, 0.09 / 0.8 - 0.01 / 0.5)
     found = [flow[name].item() for name in ("outlier_real", "amplitude", "loss")]
     assert np.allclose(found, [0.177511027, 0.2797088401, 2.0004474894], rtol=0, atol=5e-10)

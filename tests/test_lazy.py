@@ -130,7 +130,7 @@ def _grid(count, length):
 
 
 def _empirical_kernel(net, scale, times, rates):
-    """r_W <df/dW, df/dW> + r_m df/dm.df/dm + r_z df/dz.df/dz of a network, each with what it moves by, on a grid of times."""
+    """The kernel r_W <df/dW, df/dW> + r_m df/dm.df/dm + r_z df/dz.df/dz of one network, at all pairs of times of a grid."""
     n, v = net.n, net.z / scale
     J = net.W - np.eye(n)
     right, left, both = [], [], []

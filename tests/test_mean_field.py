@@ -1,4 +1,4 @@
-"""The infinite limit: quadrature over the initial Gaussian, against an independent one, and how Gaussian it stays."""
+"""The limit of infinitely many neurons, against an independent quadrature, and how far learning makes it non-Gaussian."""
 
 import itertools
 
@@ -19,7 +19,7 @@ CORRELATED = 0.7 * np.eye(4) + 0.3
 
 
 def short_task(outputs=1, inputs=1):
-    """Two trials of 30 samples of 0.2, a constant target."""
+    """Two trials of 30 samples, 0.2 apart, with a constant target."""
     rng = np.random.default_rng(0)
     return ov.tasks.Trials(0.4 * rng.standard_normal((2, 30, inputs)), 0.5 * np.ones((2, 30, outputs)), None, 0.2)
 

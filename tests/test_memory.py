@@ -1,4 +1,4 @@
-"""What networks remember of B after A, B, A, and the laws by which learning rules break what gradient flow conserves."""
+"""What networks remember of B after tasks A, B, A, and how strongly learning rules change what gradient flow conserves."""
 
 import functools
 import json

@@ -1,4 +1,4 @@
-"""A kind of state that the library has never seen is trained, saved, read back, continued and run again."""
+"""A new kind of state, defined in this file, can be trained, saved, read back, continued and run again."""
 
 from typing import Any
 

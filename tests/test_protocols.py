@@ -1,4 +1,4 @@
-"""Phases one after the other, and batches side by side."""
+"""Training in several phases one after the other, and of several networks side by side."""
 
 import jax
 import numpy as np

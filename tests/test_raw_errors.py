@@ -1,4 +1,4 @@
-"""Arguments of the wrong kind, each named by an error of the library; what a portrait leaves out."""
+"""Arguments of the wrong kind raise an error of the library that names them. A phase portrait draws only what is inside it."""
 
 import jax
 import matplotlib.pyplot as plt

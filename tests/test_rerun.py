@@ -1,4 +1,4 @@
-"""Studies run again from what their Datasets say, to the last digit."""
+"""`rerun` repeats a study from the description in its Dataset, to the last digit."""
 
 import json
 

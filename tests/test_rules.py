@@ -1,4 +1,4 @@
-"""Which rules close on overlaps: the accepted ones agree with networks to rounding, the refused ones say why."""
+"""Which rules can train overlaps: accepted rules agree with networks up to rounding, refused rules say why."""
 
 import functools
 

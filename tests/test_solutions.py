@@ -1,4 +1,4 @@
-"""Around solutions: rates and flat directions, the holonomy of gradient flow, and the drift that label noise causes."""
+"""Networks near a solution: rates, flat directions, the holonomy of gradient flow, and the drift that label noise causes."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ def task(rate=0.2):
 
 @pytest.fixture(scope="module")
 def solution():
-    """zm = 1 and zu vm = vu solve the exponential filter (docs/theory.md); invisible overlaps as training leaves them."""
+    """A solution of the exponential filter, zm = 1 and zu vm = vu (docs/theory.md); invisible overlaps as after training."""
     vu = 1 + np.expm1(-0.2 * RNN.dt) / RNN.dt
     net = ov.Overlaps([[1.5, 1.1, 0, 0], [1.1, 2.4, 0, 0], [0, 0, 1.4, 0.4], [0, 0, 0.4, 1.4]])
     return net.replace(zm=1.0, vu=vu, zu=0.9, vm=vu / 0.9)

@@ -16,7 +16,7 @@ TIGHT = {"rtol": 1e-10, "atol": 1e-12}
 
 
 def drift(charges, name):
-    """Largest change of a charge over time."""
+    """The largest change of a charge from its initial value."""
     return float(np.abs(charges[name] - charges[name].isel(time=0)).max())
 
 

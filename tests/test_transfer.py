@@ -23,7 +23,7 @@ SLOPES = {
 
 
 def integral(function, variance):
-    """E[f(sqrt(Delta) xi)], each half of the line by itself."""
+    """E[f(sqrt(Delta) xi)] for a standard normal xi, integrated over each half of the line separately."""
     s = np.sqrt(variance)
 
     def weighted(x):
@@ -40,7 +40,7 @@ def test_gains_against_integration(phi):
 
 
 def halves(function, s):
-    """E[f(s xi)] by SciPy, with the steep part of f near 0 by itself."""
+    """E[f(s xi)] for a standard normal xi by SciPy, with separate integrals for the steep part of f near 0."""
     total = 0.0
     for sign in (1, -1):
         ends = [0.0, *(x for x in (1 / s, 10 / s, 40 / s) if x < 12), 12.0]

@@ -1,4 +1,4 @@
-"""What learning on trials must survive: kinks, negative losses, float32, draws in which nothing counts."""
+"""Difficult cases of learning on trials: kinks of phi, negative losses, float32, trials in which no output counts."""
 
 import jax
 import jax.numpy as jnp
@@ -96,7 +96,7 @@ def test_every_coherence_is_as_likely_as_the_others_for_any_number_of_trials(tri
 
 
 class NothingCounts(ov.tasks.TrialGenerator):
-    """Trials of which no output counts."""
+    """Trials whose mask is zero, so that no output counts in the loss."""
 
     def trials(self, key):
         return ov.tasks.Trials(jax.random.normal(key, (2, 5, 1)), jnp.ones((2, 5, 1)), jnp.zeros((2, 5, 1)), DT)

@@ -1,4 +1,4 @@
-"""Trial tasks by what they say of themselves: timelines, losses, noise, draws, files and errors."""
+"""Trial tasks do what they promise: timelines, losses, noise, random draws, files and errors."""
 
 import json
 

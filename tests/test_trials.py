@@ -34,7 +34,7 @@ def test_learning_of_networks_against_backpropagation_through_all_units(phi, ran
 
 
 def tanh_gain(variance):
-    """The gain of tanh by the trapezoidal rule, which a Gaussian makes exact to rounding at this spacing."""
+    """The gain of tanh by the trapezoidal rule, which is exact up to rounding for a Gaussian integrand at this spacing."""
     x = np.linspace(-9, 9, 301)
     return np.sum(np.exp(-(x**2) / 2) / np.cosh(np.sqrt(variance) * x) ** 2) * (x[1] - x[0]) / np.sqrt(2 * np.pi)
 

@@ -1,4 +1,4 @@
-"""The checker finds the error that is there, and names it."""
+"""`validate` finds which error is there, finite size or the Gaussian closure, and names it."""
 
 import json
 

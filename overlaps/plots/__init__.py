@@ -1,6 +1,16 @@
-"""Figures: each function draws a Dataset of the library and returns the axes.
+"""Figures: each function draws a result of the library, by matplotlib.
 
-This room reads names, units and numbers from Datasets. It may not compute anything but what it draws.
+Most functions draw into the matplotlib Axes `ax` that you pass, or make new Axes, and return them. Functions that draw several
+panels make a Figure and return it. All numbers, names and units come from the result. The code of this package may not compute
+anything but what it draws.
+
+- Learning curves: `plot_learning` (loss), `plot_overlaps`, `plot_comparison` (theory and simulation).
+- What gradient flow conserves, and which overlap moves which: `plot_conserved`, `plot_metric`.
+- Activity: `plot_trial`, `plot_phase_portrait`.
+- Networks whose whole W learns: `plot_eigenvalues`, `plot_outlier`, `plot_regimes`.
+- The infinite limit, and how Gaussian the neurons are: `plot_validation`, `plot_quantiles`, `plot_histograms`.
+- Results of `overlaps.studies`: `plot_admissible`, `plot_directions`, `plot_holonomy`, `plot_degeneracy`, `plot_memory`,
+  `plot_memory_table`, `plot_decoding`.
 """
 
 from overlaps.plots._activity import (

@@ -1,4 +1,4 @@
-"""Figures of trials and of phase portraits."""
+"""Figures of activity: trials and phase portraits."""
 
 from typing import Any
 
@@ -20,11 +20,24 @@ FIXED_POINTS = {
 
 
 def plot_phase_portrait(portrait: xr.Dataset, trajectory: xr.DataArray | None = None, ax: Any = None) -> Any:
-    """Flow, nullclines and fixed points of the latents, from `rnn.phase_portrait(state)`; returns the Axes.
+    """Draw how the latents move: their velocity, and their fixed points.
 
-    Rank 1: velocity over latent, with arrows along the axis. Rank 2: streamlines, and the lines where one velocity is zero.
-    Fixed points are filled where stable, open where not, squares where phi has a kink. `trajectory`: latents of trials, from
-    `rnn.latents(state, inputs)`, drawn over it; at rank 1 as time course in the direction of the vertical axis.
+    The latents of a network of rank R are R numbers, the activity along its recurrent vectors u.
+
+    - `portrait`: a result of `rnn.phase_portrait(state)`, which exists at rank 1 and 2.
+    - `trajectory`: latents along trials, a result of `rnn.latents(state, inputs)` with the dims (trial, time, latent) or (time,
+      latent). It is drawn in red.
+    - `ax`: matplotlib Axes to draw into; None makes new ones.
+
+    At rank 1 the figure shows the velocity as a function of the latent. Arrows along the line of zero velocity show the
+    direction of motion. The time of a trajectory then runs upwards, on an axis of its own at the right. At
+    rank 2 the figure shows streamlines and the two nullclines, the curves on which one of the two latents does not change.
+
+    Fixed points inside the drawn range are filled circles if stable, grey ones if saddles, open ones if unstable, half-filled
+    ones if marginal (between stable and unstable). Open squares ("nonsmooth") mark fixed points at a kink of phi, where the
+    library cannot tell the stability.
+
+    Returns the Axes. Raises ValueError if `portrait` has no velocity, or if `trajectory` lacks a latent of the portrait.
     """
     if "velocity" not in portrait:
         came = "it has no velocity"
@@ -53,7 +66,16 @@ def plot_phase_portrait(portrait: xr.Dataset, trajectory: xr.DataArray | None = 
 
 
 def plot_trial(task: Any, output: xr.DataArray | None = None, trial: int = 0, ax: Any = None) -> Any:
-    """Inputs, targets where they count, and outputs of one trial, from `rnn.output(state, task.inputs)`; returns the Axes."""
+    """Draw one trial of a task: its inputs and targets, and the output of a network.
+
+    - `task`: trials, such as `tasks.flip_flop(0)`. Targets are drawn only at the times that count in the loss.
+    - `output`: the output of a network on these trials, a result of `rnn.output(state, task.inputs)` with the dims (trial,
+      time, readout) or (time, readout). None leaves it out.
+    - `trial`: which trial to draw, counted from 0.
+    - `ax`: matplotlib Axes to draw into; None makes new ones.
+
+    Returns the Axes. Raises ValueError for a task that is not one fixed set of trials, and for a trial that does not exist.
+    """
     if not isinstance(task, Trials):
         mend = "Draw fresh trials with task.sample(key)."
         raise argument_error("task", "be a set of trials", f"{type(task).__name__} came", mend)
@@ -71,7 +93,7 @@ def plot_trial(task: Any, output: xr.DataArray | None = None, trial: int = 0, ax
         shown = output.isel(trial=trial) if "trial" in output.dims else output
         for index, readout in enumerate(shown.transpose("readout", "time")):
             ax.plot(shown["time"], readout, color=f"C{index}", label="output" if index == 0 else None)
-    ax.set(xlabel="time (unit of tau)")
+    ax.set(xlabel="time (same unit as tau)")
     ax.legend(fontsize="small", loc="upper right")
     return ax
 
@@ -86,12 +108,12 @@ def _draw_line(portrait: xr.Dataset, name: str, paths: list[Any], ax: Any) -> No
     ax.quiver(
         places, 0 * places, 0.6 * spacing * signs, 0 * places, angles="xy", scale_units="xy", scale=1, color="C0", alpha=0.6
     )
-    ax.set(xlabel=f"latent {name}", ylabel="velocity (1 / time)")
+    ax.set(xlabel=f"latent along {name}", ylabel="velocity of the latent (1 / time)")
     if paths:
         clock = ax.twinx()
         for path in paths:
             clock.plot(path.isel(latent=0), path["time"], color="C3", linewidth=1)
-        clock.set_ylabel("time of the trajectory (unit of tau)", color="C3")
+        clock.set_ylabel("time of the red trajectories (same unit as tau)", color="C3")
 
 
 def _draw_plane(portrait: xr.Dataset, names: list[str], paths: list[Any], ax: Any) -> None:
@@ -100,9 +122,9 @@ def _draw_plane(portrait: xr.Dataset, names: list[str], paths: list[Any], ax: An
     ax.streamplot(*grid, *fields, color="0.75", linewidth=0.7, arrowsize=0.8)
     for index, (name, field) in enumerate(zip(names, fields, strict=True)):
         ax.contour(*grid, field, levels=[0.0], colors=f"C{index}", linewidths=1.5)
-        ax.plot([], [], color=f"C{index}", label=f"{name} at rest")
+        ax.plot([], [], color=f"C{index}", label=f"latent along {name} at rest")
     for path in paths:
         ax.plot(path.sel(latent=names[0]), path.sel(latent=names[1]), color="C3", linewidth=1)
-    ax.set(xlabel=f"latent {names[0]}", ylabel=f"latent {names[1]}")
+    ax.set(xlabel=f"latent along {names[0]}", ylabel=f"latent along {names[1]}")
     for limit, axis in ((ax.set_xlim, grid[0]), (ax.set_ylim, grid[1])):
         limit(axis[0], axis[-1])

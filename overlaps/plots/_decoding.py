@@ -1,4 +1,4 @@
-"""Figure of what overlaps remember of earlier training."""
+"""The figure of decoding: how well overlaps tell which task a network learned first."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +13,16 @@ SHOWN = {"visible": "C0", "invisible": "C3"}
 
 
 def plot_decoding(dataset: xr.Dataset, noise: Sequence[float] = (0.0, 0.3)) -> Any:
-    """Accuracy of decoding history from visible and invisible overlaps: at each stage, and at the last one over noise.
+    """Draw how often a decoder finds out from the overlaps which task a network learned first.
 
-    `dataset`: of `studies.decode_history`. `noise`: levels of it that get a panel of bars each. Error bars and bands are its
-    95 % intervals, the dotted line is chance. Returns the Figure. Raises ValueError for another Dataset, and for levels that it
-    does not have.
+    The decoder reads either the visible overlaps (the loss depends on them) or the invisible ones (it does not depend on them).
+
+    - `dataset`: a result of `studies.decode_history`.
+    - `noise`: levels of measurement noise that the Dataset has, the standard deviation of the measurement of an overlap. Each
+      level gets a panel with bars at all stages of training.
+
+    The last panel shows the accuracy at the last stage against the noise. Error bars and bands are 95 % intervals. The dotted
+    line is chance. Returns the Figure. Raises ValueError for another Dataset, and for levels that it does not have.
     """
     import matplotlib.pyplot as plt
 
@@ -34,27 +39,29 @@ def plot_decoding(dataset: xr.Dataset, noise: Sequence[float] = (0.0, 0.3)) -> A
     for ax, level in zip(bars, noise, strict=True):
         for shift, (name, color) in zip((-0.2, 0.2), SHOWN.items(), strict=True):
             middle, errors = _with_errors(dataset.sel(noise=level, features=name))
-            ax.bar(np.arange(len(stages)) + shift, middle, 0.4, yerr=errors, color=color, capsize=3, label=f"loss-{name}")
+            ax.bar(
+                np.arange(len(stages)) + shift, middle, 0.4, yerr=errors, color=color, capsize=3, label=f"from {name} overlaps"
+            )
         ax.set_xticks(range(len(stages)), stages)
         ax.set(title=f"measurement noise {level:g}", xlabel=label_of(dataset["stage"]))
     last = dataset.isel(stage=-1)
     for name, color in SHOWN.items():
         one = last.sel(features=name)
-        curve.plot(levels, one["accuracy"], "o-", color=color, markersize=4, label=f"loss-{name}")
+        curve.plot(levels, one["accuracy"], "o-", color=color, markersize=4, label=f"from {name} overlaps")
         curve.fill_between(levels, one["accuracy_lower"], one["accuracy_upper"], color=color, alpha=0.2, linewidth=0)
     positive = levels[levels > 0]
     curve.set_xscale("symlog", linthresh=positive.min() if positive.size else 1.0)
     curve.set_xticks(levels, [f"{level:g}" for level in levels])
     curve.minorticks_off()
-    curve.set(title=f"at {stages[-1]}", xlabel="measurement noise")
+    curve.set(title=f"at stage {stages[-1]}", xlabel="measurement noise (standard deviation)")
     for ax in (*bars, curve):
-        ax.axhline(0.5, color="0.5", linestyle=":", linewidth=0.8)
-    figure.axes[0].set(ylabel=label_of(dataset["accuracy"]), ylim=(0.0, 1.05))
+        ax.axhline(0.5, color="0.5", linestyle=":", linewidth=0.8, label="chance")
+    figure.axes[0].set(ylabel="accuracy of decoding the first task", ylim=(0.0, 1.05))
     curve.legend(fontsize="small", loc="lower left")
     return figure
 
 
 def _with_errors(one: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Accuracies, and how far their intervals reach below and above."""
+    """Accuracies, and how far their 95 % intervals reach below and above them."""
     middle = one["accuracy"].values
     return middle, np.maximum([middle - one["accuracy_lower"].values, one["accuracy_upper"].values - middle], 0.0)

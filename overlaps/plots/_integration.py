@@ -1,4 +1,4 @@
-"""Figures of networks whose whole matrix learns: eigenvalues, outliers, regimes."""
+"""Figures of networks whose whole W learns: eigenvalues of W, the outlier among them, and theories side by side."""
 
 import json
 from typing import Any
@@ -7,18 +7,26 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error
-from overlaps.plots._common import axes_of, label_of, time_of
+from overlaps.plots._common import LEARNING_TIME, axes_of, label_of, time_of
 
 SHORT = {"simulation": "ko", "rich": "C0-", "krylov": "C1-", "lazy": "C3--"}
 
 
 def plot_eigenvalues(dataset: xr.Dataset, ax: Any = None, target: Any = None, bulk: float | None = None, **style: Any) -> Any:
-    """Eigenvalues of W in the complex plane: at the start, at the end, and the way of the outlier; returns the Axes.
+    """Draw the eigenvalues of W in the complex plane, at the start and at the end of learning, and the path of the outlier.
 
-    `dataset`: of `learn` on a DenseNetwork. `target`: poles to mark by crosses, as eigenvalues of W, such as 1 - rate; by
-    default those of a filter task, 1 + tau times the eigenvalues of its A, or what Euler steps make of them. `bulk`: the radius
-    of a circle to draw. A target is reached where the outlier ends on its cross; beyond the line Re = 1 the network is
-    unstable. `style` goes to the final eigenvalues. Raises ValueError for a Dataset of another kind, and a batch.
+    The outlier is the eigenvalue, or the complex conjugate pair, that couples input and readout most.
+
+    - `dataset`: a result of `learn` on one DenseNetwork.
+    - `ax`: matplotlib Axes to draw into; None makes new ones.
+    - `target`: wanted eigenvalues of W, one complex number or several, such as 1 - rate; crosses mark them. None takes those of
+      a filter task: 1 + tau times the eigenvalues of its matrix A or, for Euler steps, the eigenvalues whose Euler steps give
+      the same response. Other tasks have no crosses then.
+    - `bulk`: radius of a circle to draw, such as that of the disk which the eigenvalues of a random W fill (the bulk).
+    - `style`: matplotlib arguments of the final eigenvalues.
+
+    The network has learned the target if the outlier ends on the cross. The dotted line is the limit of stability: a network
+    with an eigenvalue beyond real part 1 is unstable. Returns the Axes. Raises ValueError for another Dataset, and for a batch.
     """
     ax = axes_of(ax)
     if "eigenvalue_real" not in dataset or "batch" in dataset.dims:
@@ -32,23 +40,32 @@ def plot_eigenvalues(dataset: xr.Dataset, ax: Any = None, target: Any = None, bu
         real.isel(time=-1), imag.isel(time=-1), **{"linestyle": "none", "marker": ".", "color": "k", "label": "end", **style}
     )
     for sign in (1, -1):
-        ax.plot(dataset["outlier_real"], sign * dataset["outlier_imag"], color="C0", label="outlier" if sign > 0 else None)
+        ax.plot(
+            dataset["outlier_real"], sign * dataset["outlier_imag"], color="C0", label="path of outlier" if sign > 0 else None
+        )
     poles: Any = np.atleast_1d(_poles(dataset) if target is None else target)
     if poles.size:
         marks = {"linestyle": "none", "marker": "x", "color": "C3", "markersize": 9, "label": "target"}
         ax.plot(poles.real, poles.imag, **marks)  # pyright: ignore[reportArgumentType]
-    ax.axvline(1.0, color="0.5", linestyle=":", linewidth=0.8)
-    ax.set(xlabel="Re eigenvalue of W", ylabel="Im eigenvalue of W")
+    ax.axvline(1.0, color="0.5", linestyle=":", linewidth=0.8, label="limit of stability")
+    ax.set(xlabel="real part of eigenvalues of W", ylabel="imaginary part of eigenvalues of W")
     ax.set_aspect("equal", adjustable="datalim")
     ax.legend(fontsize="small")
     return ax
 
 
 def plot_outlier(dataset: xr.Dataset, ax: Any = None, label: str = "", **style: Any) -> Any:
-    """Real part of the outlier over learning time, and its imaginary part, dashed, if it has one at the end; returns the Axes.
+    """Draw the outlier over learning time: its real part and, dashed, its imaginary part.
 
-    `dataset`: of `learn` on a DenseNetwork, or of a flow of `overlaps.integration`; of a batch, one line per network. `style`
-    goes to matplotlib.
+    The outlier is the eigenvalue of W, or the complex conjugate pair, that couples input and readout most.
+
+    - `dataset`: a result of `learn` on a DenseNetwork, or of a flow of `overlaps.integration`, such as `outlier_flow`. A batch
+      gives one line per network.
+    - `ax`: matplotlib Axes to draw into; None makes new ones.
+    - `label`: a name for the legend, to which "Re" or "Im" is added.
+    - `style`: matplotlib arguments of the lines.
+
+    The imaginary part is drawn only if it is not zero at the end. Returns the Axes.
     """
     ax = axes_of(ax)
     time = time_of(dataset)
@@ -57,15 +74,20 @@ def plot_outlier(dataset: xr.Dataset, ax: Any = None, label: str = "", **style: 
     if np.nanmax(np.abs(dataset["outlier_imag"].isel(time=-1))) > 1e-9:
         same = {"linestyle": "--", **style, "color": lines[0].get_color()}
         ax.plot(time, dataset["outlier_imag"].transpose("time", ...), **same)[0].set_label(f"{label} Im".strip())
-    ax.set(xlabel="learning time", ylabel="outlier of W")
+    ax.set(xlabel=LEARNING_TIME, ylabel="outlier (an eigenvalue of W)")
     ax.legend(fontsize="small")
     return ax
 
 
 def plot_regimes(dataset: xr.Dataset) -> Any:
-    """Loss, outlier and change of W over learning time: simulation as circles, theories as lines; returns the Figure.
+    """Draw loss, outlier and change of W over learning time, for a simulation (circles) and several theories of it (lines).
 
-    `dataset`: of `integration.compare_regimes`.
+    The outlier is the eigenvalue of W, or the complex conjugate pair, that couples input and readout most.
+
+    - `dataset`: a result of `integration.compare_regimes`.
+
+    The grey band is the range of the bulk, the disk that the eigenvalues of the random initial W fill. The lazy theory has no
+    outlier. Returns the Figure. Raises ValueError for another Dataset.
     """
     import matplotlib.pyplot as plt
 
@@ -86,16 +108,17 @@ def plot_regimes(dataset: xr.Dataset) -> Any:
     middle.axhline(1 - settings["rate"], color="0.5", linestyle=":")
     if settings["frequency"]:
         middle.axhline(settings["frequency"], color="0.5", linestyle=":", alpha=0.5)
-    left.set(xlabel="learning time", ylabel=label_of(dataset["loss"]), yscale="log")
-    middle.set(xlabel="learning time", ylabel="outlier of W (Im: pale; target: dotted)")
-    right.set(xlabel="learning time", ylabel=label_of(dataset["weight_change"]))
+    left.set(xlabel=LEARNING_TIME, ylabel=label_of(dataset["loss"]), yscale="log")
+    middle.set(xlabel=LEARNING_TIME, ylabel="outlier of W (pale: imaginary; dotted: target)")
+    right.set(xlabel=LEARNING_TIME, ylabel=label_of(dataset["weight_change"]))
     for ax in (left, middle, right):
         ax.legend(fontsize="small")
-    figure.suptitle(f"sigma = {settings['sigma']:g}, readout scale {settings['scale']:g}, {settings['n']} neurons")
+    figure.suptitle(f"bulk radius {settings['sigma']:g}, readout scale {settings['scale']:g}, {settings['n']} neurons")
     return figure
 
 
 def _poles(dataset: xr.Dataset) -> np.ndarray:
+    """The eigenvalues of W with which the network solves a filter task; none for other tasks."""
     task, rnn = (json.loads(dataset.attrs[name]) for name in ("task", "rnn"))
     if not isinstance(task, dict) or "A" not in task:
         return np.array([])

@@ -1,4 +1,4 @@
-"""Figures of what `learn` returns, of its charges and of the metric."""
+"""Figures of learning: loss, overlaps, conserved quantities (charges), and the coupling of overlaps (metric)."""
 
 from typing import Any
 
@@ -6,35 +6,47 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error
-from overlaps.plots._common import axes_of, label_of, shade_phases, time_of
+from overlaps.plots._common import LEARNING_TIME, axes_of, label_of, shade_phases, time_of
 
 SIMULATION = {"linestyle": "none", "marker": "o", "markersize": 3.5, "markerfacecolor": "none"}
 
 
 def plot_learning(dataset: xr.Dataset, ax: Any = None, **style: Any) -> Any:
-    """Loss over learning time, on a logarithmic scale unless it gets negative; returns the Axes. `style` goes to matplotlib.
+    """Draw the loss over learning time (learning rate x step).
 
-    Of a batch, one line per network; phases of a protocol are shaded and named.
+    - `dataset`: a result of `learn`. A batch gives one line per network. Phases are shaded and named.
+    - `ax`: matplotlib Axes to draw into; None makes new ones.
+    - `style`: matplotlib arguments of the lines, such as `label` or `color`.
+
+    The scale is logarithmic, or linear if the loss is negative somewhere. Returns the Axes.
     """
     ax = axes_of(ax)
     loss = dataset["loss"].transpose("time", ...)
     signed = bool((loss < 0).any())
     ax.plot(time_of(dataset), loss if signed else loss.where(loss > 0), **{"color": "k", **style})
-    ax.set(xlabel="learning time", ylabel=label_of(loss), yscale="linear" if signed else "log")
+    ax.set(xlabel=LEARNING_TIME, ylabel=label_of(loss), yscale="linear" if signed else "log")
     shade_phases(dataset, ax)
     return ax
 
 
 def plot_overlaps(dataset: xr.Dataset, ax: Any = None, visible: bool | None = None, **style: Any) -> Any:
-    """Overlaps over learning time: all, the visible (True) or the invisible (False) ones; returns the Axes.
+    """Draw the overlaps of the connectivity vectors over learning time (learning rate x step).
 
-    Colours go with the overlap, so that a simulation drawn over a theory matches it; of a batch, one line per network. Phases
-    of a protocol are shaded and named. `style` goes to matplotlib.
+    The overlap of two vectors a and b of N neurons is a.b / N. It is visible if the loss depends on it, and else invisible.
+
+    - `dataset`: a result of `learn` on a network that has overlaps. A batch gives one line per network and overlap, and phases
+      are shaded and named.
+    - `ax`: matplotlib Axes to draw into; None makes new ones.
+    - `visible`: True draws the visible overlaps alone, False the invisible overlaps alone, and None all.
+    - `style`: matplotlib arguments of the lines. With linestyle="none" there is no legend.
+
+    Each overlap has its own colour. Calls with the same `visible` use the same colours, so you can draw a simulation over a
+    theory. Returns the Axes. Raises ValueError for a Dataset without overlaps, such as that of a DenseNetwork.
     """
     import matplotlib.pyplot as plt
 
     if "sigma" not in dataset:
-        mend = "Draw a DenseNetwork by plot_outlier and plot_eigenvalues."
+        mend = "A DenseNetwork has no overlaps: draw it by plot_outlier or plot_eigenvalues."
         raise argument_error("dataset", "be that of a network with overlaps", f"it has {list(dataset.data_vars)}", mend)
     ax = axes_of(ax)
     shown = np.ones(dataset.sizes["overlap"], bool) if visible is None else dataset["visible"].values == visible
@@ -45,7 +57,7 @@ def plot_overlaps(dataset: xr.Dataset, ax: Any = None, visible: bool | None = No
         lines = ax.plot(time_of(dataset), sigma.sel(overlap=label), **{"color": color, **style})
         if labelled:
             lines[0].set_label(label)
-    ax.set(xlabel="learning time", ylabel="overlap a.b / N")
+    ax.set(xlabel=LEARNING_TIME, ylabel="overlap of vectors a and b, a.b / N")
     shade_phases(dataset, ax)
     if labelled:
         ax.legend(fontsize="small", ncols=1 + int(shown.sum()) // 7)
@@ -53,10 +65,16 @@ def plot_overlaps(dataset: xr.Dataset, ax: Any = None, visible: bool | None = No
 
 
 def plot_conserved(charges: xr.Dataset, ax: Any = None, **style: Any) -> Any:
-    """Drift of each charge from its start over learning time, from `conserved(dataset)`; returns the Axes.
+    """Draw how far each charge has moved from its initial value, over learning time (learning rate x step).
 
-    A charge of several numbers is drawn as the largest change among them; of a batch, one line per network. Phases of a
-    protocol are shaded and named. `style` goes to matplotlib.
+    A charge is a quantity that gradient flow conserves; other learning rules change it.
+
+    - `charges`: a result of `conserved(dataset)`. A batch gives one line per network. Phases are shaded and named.
+    - `ax`: matplotlib Axes to draw into; None makes new ones.
+    - `style`: matplotlib arguments of the lines.
+
+    Some charges consist of several numbers; of these, the line shows the largest change. The scale is logarithmic, so changes
+    of zero are not drawn. Returns the Axes.
     """
     ax = axes_of(ax)
     for index, name in enumerate(charges.data_vars):
@@ -64,16 +82,21 @@ def plot_conserved(charges: xr.Dataset, ax: Any = None, **style: Any) -> Any:
         drift = change.max([dim for dim in change.dims if dim not in ("batch", "time")]).transpose("time", ...)
         lines = ax.plot(time_of(charges), drift.where(drift > 0), **{"color": f"C{index}", **style})
         lines[0].set_label(name)
-    ax.set(xlabel="learning time", ylabel="largest drift of the charge", yscale="log")
+    ax.set(xlabel=LEARNING_TIME, ylabel="largest change since the start", yscale="log")
     shade_phases(charges, ax)
     ax.legend(frameon=False)
     return ax
 
 
 def plot_metric(metric: xr.DataArray, ax: Any = None, **style: Any) -> Any:
-    """The coupling of overlaps in the learning flow, from `metric(net, rnn)`, visible ones first; returns the Axes.
+    """Draw, as a coloured matrix, how the gradient of the loss in each overlap moves each overlap.
 
-    Lines separate visible from invisible. `style` goes to matplotlib's imshow. Raises ValueError for a batch.
+    - `metric`: a result of `metric(net, rnn)`, the matrix Gbar of the flow d sigma/ds = -Gbar dL/d sigma of the overlaps sigma.
+    - `ax`: matplotlib Axes to draw into; None makes new ones.
+    - `style`: arguments of matplotlib's imshow.
+
+    Visible overlaps, on which the loss depends, come first. Black lines separate them from the invisible overlaps. Returns the
+    Axes. Raises ValueError for the metric of a batch.
     """
     if "batch" in metric.dims:
         raise argument_error("metric", "be that of one network", "a batch came", "Select one with metric.isel(batch=...).")
@@ -88,13 +111,20 @@ def plot_metric(metric: xr.DataArray, ax: Any = None, **style: Any) -> Any:
     border = int(metric["visible"].sum()) - 0.5
     ax.axhline(border, color="k", linewidth=0.8)
     ax.axvline(border, color="k", linewidth=0.8)
-    ax.set(xlabel="gradient on this overlap", ylabel="moves this overlap")
+    ax.set(xlabel="the gradient of the loss in this overlap ...", ylabel="... moves this overlap")
     ax.figure.colorbar(image, ax=ax, shrink=0.8, label=metric.attrs["long_name"])
     return ax
 
 
 def plot_comparison(theory: xr.Dataset, simulation: xr.Dataset, points: int = 25) -> Any:
-    """Loss, visible and invisible overlaps: theory as lines, a simulation as circles at `points` times; returns the Figure."""
+    """Draw a theory and a simulation together, in three panels: loss, visible overlaps, and invisible overlaps.
+
+    - `theory`: a result of `learn` on overlaps, drawn as lines.
+    - `simulation`: a result of `learn` on a network of neurons, drawn as circles.
+    - `points`: the number of circles along each line.
+
+    The loss depends on the visible overlaps, and does not depend on the invisible overlaps. Returns the Figure.
+    """
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 3, figsize=(13, 3.8), layout="constrained")
@@ -105,6 +135,6 @@ def plot_comparison(theory: xr.Dataset, simulation: xr.Dataset, points: int = 25
     for ax, visible in ((axes[1], True), (axes[2], False)):
         plot_overlaps(theory, ax, visible)
         plot_overlaps(few, ax, visible, **SIMULATION)
-        ax.set_title("loss-visible" if visible else "loss-invisible")
+        ax.set_title("visible overlaps (the loss depends on them)" if visible else "invisible overlaps (not in the loss)")
     axes[0].set_title("loss")
     return figure

@@ -1,4 +1,4 @@
-"""Figures of what networks remember: the protocol A, B, A beside its control, and the table of rules."""
+"""Figures of what networks remember of a task B: training on A, B, A beside A, A, A, and the table of learning rules."""
 
 import textwrap
 from typing import Any
@@ -7,22 +7,27 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error
-from overlaps.plots._common import label_of, shade_phases
+from overlaps.plots._common import LEARNING_TIME, label_of, shade_phases
 
 LINES = {"A-B-A": "-", "A-A-A": "--"}
 COLUMNS = {
-    "charge_end": "uu - vv kept",
-    "forgetting_rate": "forgotten\nper time",
-    "written": "B written",
-    "function_distance": "function\ndistance",
-    "decay_rate": "B fades\nper time",
+    "charge_end": "uu - vv kept\n(fraction)",
+    "forgetting_rate": "uu - vv lost\nper learning time",
+    "written": "B written\n(invisible distance)",
+    "function_distance": "outputs\ndiffer by",
+    "decay_rate": "B fades\nper learning time",
 }
 
 
 def plot_memory(dataset: xr.Dataset) -> Any:
-    """Loss, loss-invisible overlaps and distances of A, B, A (lines) and of its control A, A, A (dashed); returns the Figure.
+    """Draw a network that learns the tasks A, B and A again, beside a control that learns A three times.
 
-    `dataset`: of `studies.memory`. Raises ValueError for another one.
+    - `dataset`: a result of `studies.memory`.
+
+    Left: the loss. Middle: the invisible overlaps, on which the loss does not depend. Solid lines are A-B-A, and dashed lines
+    are the control A-A-A. Right: the distance between the two networks, as the Euclidean norm over visible and over invisible
+    overlaps. The star is the root mean square difference of their outputs at the end. Returns the Figure. Raises ValueError for
+    another Dataset.
     """
     import matplotlib.pyplot as plt
 
@@ -39,22 +44,35 @@ def plot_memory(dataset: xr.Dataset) -> Any:
     for index, name in enumerate(("visible", "invisible")):
         distance = dataset[f"{name}_distance"]
         right.plot(time, distance.where(distance > 0), color=f"C{index}", label=f"{name} overlaps")
-    right.plot(time[-1], dataset["function_distance"][0], "k*", markersize=10, label="outputs, at the end")
+    right.plot(time[-1], dataset["function_distance"][0], "k*", markersize=10, label="outputs at the end")
     left.set(ylabel=label_of(dataset["loss"]), yscale="log")
-    middle.set(ylabel="loss-invisible overlaps")
-    right.set(ylabel="distance of A-B-A from A-A-A", yscale="log")
+    middle.set(ylabel="invisible overlaps a.b / N")
+    right.set(ylabel="distance between A-B-A and A-A-A", yscale="log")
     for ax in (left, middle, right):
-        ax.set(xlabel="learning time", xlim=(time[0], time[-1]))
+        ax.set(xlabel=LEARNING_TIME, xlim=(time[0], time[-1]))
         shade_phases(dataset, ax)
         ax.legend(fontsize="small", ncols=2 if ax is middle else 1)
     return figure
 
 
 def plot_memory_table(dataset: xr.Dataset) -> Any:
-    """The table in numbers, one line per rule and system, above its scaling laws with fitted lines; returns the Figure.
+    """Draw what networks remember under each learning rule: a table of numbers above the measured scaling laws.
 
-    `dataset`: of `studies.memory_table`. Numbers are coloured by their size, from pale (history is kept, B is not written) to
-    dark. Raises ValueError for another Dataset.
+    - `dataset`: a result of `studies.memory_table`.
+
+    The table has one row per learning rule and kind of network (system). Its columns are
+
+    - the part of the initial uu - vv that the control A, A, A has at the end. Gradient flow conserves uu - vv, so this number
+      says how much the network still knows of its start.
+    - the rate at which uu - vv decays in the third A of the control;
+    - B written: the distance of the invisible overlaps after A, B, A from those of the control;
+    - the root mean square difference of the outputs of these two networks;
+    - the rate at which the distance of the invisible overlaps decays in the last A;
+    - the same in words.
+
+    Cells are coloured by the size of the number, from pale (history is kept, B is not written) to dark. Each small panel shows
+    one measured quantity against a parameter of the rule, on logarithmic scales, with a fitted line; its slope is the exponent
+    of the law. Returns the Figure. Raises ValueError for another Dataset.
     """
     import matplotlib.pyplot as plt
 
@@ -81,9 +99,10 @@ def plot_memory_table(dataset: xr.Dataset) -> Any:
 
 
 def _matrix(ax: Any, cells: list[xr.Dataset]) -> None:
+    """Draw the table of numbers, with the summary in words at the right."""
     shown = np.array([[cell[name].item() for name in COLUMNS] for cell in cells])
     shown[:, 0] /= [cell["charge_start"].item() for cell in cells]
-    # Each number as a fraction of decades between unnoticeable and total.
+    # Shades are logarithmic: 0 (pale) up to 1e-6, and 1 from 1 on. In the column "kept" they show the lost part.
     shades = np.clip(np.log10(np.abs(shown) + 1e-300) / 6 + 1, 0, 1)
     shades[:, 0] = np.clip(np.log10(np.abs(1 - shown[:, 0]) + 1e-300) / 6 + 1, 0, 1)
     ax.imshow(shades, cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
@@ -101,6 +120,7 @@ def _matrix(ax: Any, cells: list[xr.Dataset]) -> None:
 
 
 def _law(ax: Any, cell: xr.Dataset) -> None:
+    """Draw one scaling law: the measured values as circles, and the fitted power law as a line."""
     values, results = cell["values"].values, np.abs(cell["results"].values)
     exponent, error = cell["exponent"].item(), cell["exponent_error"].item()
     line = np.exp(np.mean(np.log(results)) + exponent * (np.log(values) - np.mean(np.log(values))))
@@ -118,4 +138,5 @@ def _law(ax: Any, cell: xr.Dataset) -> None:
 
 
 def _name(cell: xr.Dataset) -> str:
+    """The learning rule and the kind of network."""
     return f"{cell['rule'].item()}, {cell['system'].item()}"

@@ -1,4 +1,4 @@
-"""Figures of networks of one function: ranges of invisible overlaps, directions of learning, and what cycles leave behind."""
+"""Figures of networks with equal outputs: ranges of invisible overlaps, directions of learning, and changes by cycles."""
 
 from typing import Any
 
@@ -10,9 +10,16 @@ from overlaps.plots._common import axes_of, label_of
 
 
 def plot_admissible(dataset: xr.Dataset, ax: Any = None) -> Any:
-    """The interval of each invisible overlap, from `studies.admissible`, with its value as a dot; returns the Axes.
+    """Draw in which range each invisible overlap can lie while the network keeps its outputs.
 
-    Intervals without an end reach to the edge of the figure. Raises ValueError for another Dataset.
+    Invisible overlaps are those on which the outputs do not depend.
+
+    - `dataset`: a result of `studies.admissible`.
+    - `ax`: matplotlib Axes to draw into; None makes new ones.
+
+    Dots are the values of the network. A blue line is the range of an overlap while all other overlaps stay fixed; a range
+    without an end goes on to the edge of the figure. A red mark is the smallest possible value if the other invisible overlaps
+    may change as well. Returns the Axes. Raises ValueError for another Dataset.
     """
     _require(dataset, "lower", "admissible")
     ax = axes_of(ax)
@@ -20,20 +27,26 @@ def plot_admissible(dataset: xr.Dataset, ax: Any = None) -> Any:
     ends = np.concatenate([dataset["lower"].values, dataset["upper"].values, value])
     low, high = ends[np.isfinite(ends)].min(), ends[np.isfinite(ends)].max()
     margin = 0.1 * (high - low)
-    ax.hlines(rows, dataset["lower"].clip(low - margin), dataset["upper"].clip(None, high + margin), color="C0", linewidth=4)
-    ax.plot(value, rows, "ko", label="value")
-    ax.plot(dataset["least"], rows, "C3|", markersize=12, label="least, all others free")
+    lower, upper = dataset["lower"].clip(low - margin), dataset["upper"].clip(None, high + margin)
+    ax.hlines(rows, lower, upper, color="C0", linewidth=4, label="range, other overlaps fixed")
+    ax.plot(value, rows, "ko", label="value in this network")
+    ax.plot(dataset["least"], rows, "C3|", markersize=12, label="minimum, other invisible overlaps free")
     ax.set_yticks(rows, dataset["overlap"].values)
-    ax.set(xlabel=label_of(dataset["value"]), xlim=(low - margin, high + margin), ylim=(len(rows) - 0.5, -1.2))
-    ax.legend(fontsize="small", ncols=2, loc="upper right")
+    ax.set(xlabel="value of the overlap", ylabel="invisible overlap")
+    ax.set(xlim=(low - margin, high + margin), ylim=(len(rows) - 0.5, -1.9))
+    ax.legend(fontsize="small", loc="upper right")
     return ax
 
 
 def plot_directions(dataset: xr.Dataset, ax: Any = None) -> Any:
-    """Directions around a solution, from `studies.solution_manifold`, with their learning rates; returns the Axes.
+    """Draw in which directions of overlap space learning returns to a solution of a task, and how fast.
 
-    Rows are directions, the fastest first, and those that learning never closes below the line; columns are overlaps. Raises
-    ValueError for another Dataset.
+    - `dataset`: a result of `studies.solution_manifold`.
+    - `ax`: matplotlib Axes to draw into; None makes new ones.
+
+    Each row is a direction, a combination of overlaps; the columns are its components. The numbers at the left are the rates at
+    which gradient flow shrinks a deviation of the network in that direction, the fastest first. Below the black line the rate
+    is 0: these directions are tangent to the set of all solutions. Returns the Axes. Raises ValueError for another Dataset.
     """
     _require(dataset, "direction_overlaps", "solution_manifold")
     ax = axes_of(ax)
@@ -42,22 +55,26 @@ def plot_directions(dataset: xr.Dataset, ax: Any = None) -> Any:
     ax.set_xticks(range(len(rates)), dataset["overlap"].values)
     ax.set_yticks(range(len(rates)), [f"{rate:.3g}" for rate in rates])
     ax.axhline(int(np.sum(~dataset["flat"].values)) - 0.5, color="k", linewidth=0.8)
-    ax.set(xlabel="overlap", ylabel=label_of(dataset["rate"]))
-    ax.figure.colorbar(image, ax=ax, shrink=0.8, label=dataset["direction_overlaps"].attrs["long_name"])
+    ax.set(xlabel="overlap", ylabel="decay rate of a deviation (1 / learning time)")
+    ax.figure.colorbar(image, ax=ax, shrink=0.8, label="component of the direction")
     return ax
 
 
 def plot_holonomy(dataset: xr.Dataset, ax: Any = None) -> Any:
-    """The change of each overlap in the first cycle, from `studies.holonomy`: measured and predicted; returns the Axes.
+    """Draw the holonomy: the change of each overlap that remains after learning another task and the first task again.
 
-    Raises ValueError for another Dataset.
+    - `dataset`: a result of `studies.holonomy`; the first of its cycles is drawn.
+    - `ax`: matplotlib Axes to draw into; None makes new ones.
+
+    Blue bars are the change that gradient flow makes. Orange bars are the prediction of `studies.predicted_holonomy`, a
+    curvature times the area of the cycle. Returns the Axes. Raises ValueError for another Dataset.
     """
     _require(dataset, "predicted", "holonomy")
     ax = axes_of(ax)
     columns = np.arange(dataset.sizes["overlap"])
     first = dataset.isel(step=0)
-    ax.bar(columns - 0.2, first["change"], 0.4, label="gradient flow")
-    ax.bar(columns + 0.2, first["predicted"], 0.4, label="curvature x area")
+    ax.bar(columns - 0.2, first["change"], 0.4, label="measured, by gradient flow")
+    ax.bar(columns + 0.2, first["predicted"], 0.4, label="predicted, curvature x area")
     ax.axhline(0.0, color="k", linewidth=0.8)
     ax.set_xticks(columns, dataset["overlap"].values)
     ax.set(xlabel="overlap", ylabel=label_of(dataset["change"]))
@@ -66,5 +83,6 @@ def plot_holonomy(dataset: xr.Dataset, ax: Any = None) -> Any:
 
 
 def _require(dataset: xr.Dataset, name: str, study: str) -> None:
+    """Refuse a Dataset that lacks a variable of the study."""
     if name not in dataset:
         raise argument_error("dataset", f"be a result of studies.{study}", f"it has {list(dataset.data_vars)}")

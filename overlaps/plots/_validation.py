@@ -1,4 +1,4 @@
-"""Figures of what `validate` returns, and of how Gaussian neurons are."""
+"""Figures of the errors of the overlap theory, and of the distribution of the neurons."""
 
 import math
 from typing import Any
@@ -8,16 +8,22 @@ import scipy.special
 import xarray as xr
 
 from overlaps._support import argument_error
-from overlaps.plots._common import label_of
+from overlaps.plots._common import LEARNING_TIME, label_of
 
-SMALLEST_BIAS = 1e-6  # that is drawn
-LONGEST_ROW = 4  # axes in a row of a figure of vectors
+SMALLEST_BIAS = 1e-6  # smaller ones are not drawn
+LONGEST_ROW = 4  # the most Axes in one row of a figure with one Axes per vector
 
 
 def plot_validation(dataset: xr.Dataset) -> Any:
-    """How networks approach theory and infinite limit with their size, and over learning, from `validate`; returns the Figure.
+    """Draw how far networks of several sizes are from the overlap theory and from their infinite limit (the mean field).
 
-    Left: deviations of the trained overlaps; middle: over learning time, by size; right: loss of all networks.
+    - `dataset`: a result of `validate`.
+
+    The closure bias is the difference between the overlap theory and the infinite limit. It comes from the Gaussian closure,
+    the assumption that vectors are Gaussian over neurons. Left: deviations of the trained overlaps against the number of
+    neurons; small dots are single networks, lines their geometric mean. Middle: the deviation from the infinite limit over
+    learning time, for each size. Right: the loss of every network (thin lines in the colours of the middle panel), of the
+    infinite limit and of the overlap theory. Returns the Figure.
     """
     import matplotlib.pyplot as plt
 
@@ -27,14 +33,14 @@ def plot_validation(dataset: xr.Dataset) -> Any:
     for reference, color, name in (("mean_field", "C0", "infinite limit"), ("theory", "C3", "overlap theory")):
         values = end["deviation"].sel(reference=reference).transpose("size", "seed")
         left.plot(sizes, values, ".", color=color, alpha=0.35)
-        left.plot(sizes, _typical(values), "o-", color=color, label=f"network - {name}")
+        left.plot(sizes, _typical(values), "o-", color=color, label=f"network against {name}")
     anchor = float(_typical(end["deviation"].sel(reference="mean_field").isel(size=0)))
     left.plot(sizes, anchor * np.sqrt(sizes[0] / sizes), ":", color="0.5", label="1 / sqrt(N)")
     if float(end["bias"]) > 0:
-        left.axhline(float(end["bias"]), color="k", linestyle="--", label="closure bias")
+        left.axhline(float(end["bias"]), color="k", linestyle="--", label="closure bias (theory against limit)")
         if sizes[0] < float(end["crossover"]) < 30 * sizes[-1]:
             crossover = float(end["crossover"])
-            left.axvline(crossover, color="k", linewidth=0.6, label=f"crossover at {float(f'{crossover:.1e}'):,.0f} neurons")
+            left.axvline(crossover, color="k", linewidth=0.6, label=f"crossover: {float(f'{crossover:.1e}'):,.0f} neurons")
         middle.plot(dataset["time"], dataset["bias"].where(dataset["bias"] > SMALLEST_BIAS), "k--", label="closure bias")
     left.set(xlabel="neurons", ylabel=label_of(dataset["deviation"]), xscale="log", yscale="log", title="after learning")
     typical = _typical(dataset["deviation"].sel(reference="mean_field"))
@@ -45,21 +51,25 @@ def plot_validation(dataset: xr.Dataset) -> Any:
         )
     if float(typical.max()) > SMALLEST_BIAS:
         middle.set_ylim(bottom=max(middle.get_ylim()[0], SMALLEST_BIAS))
-    middle.set(xlabel="learning time", ylabel="deviation from the infinite limit", yscale="log", title="while learning")
+    middle.set(xlabel=LEARNING_TIME, ylabel="deviation from the infinite limit", yscale="log", title="while learning")
     for name, style, label in (("mean_field", "-", "infinite limit"), ("theory", "--", "overlap theory")):
         right.plot(dataset["time"], dataset[f"loss_{name}"], style, color="k", label=label)
-    right.set(xlabel="learning time", ylabel=label_of(dataset["loss"]), yscale="log", title="loss")
+    right.set(xlabel=LEARNING_TIME, ylabel=label_of(dataset["loss"]), yscale="log", title="loss (thin lines: networks)")
     for ax in (left, middle, right):
         ax.legend(fontsize="small")
     return figure
 
 
 def plot_quantiles(dataset: xr.Dataset, axes: Any = None, name: str = "final_vectors") -> Any:
-    """Quantiles of the entries of each vector against normal ones (Q-Q), from `learn` on neurons.
+    """Draw the quantiles of the entries of each connectivity vector against those of a normal distribution (Q-Q plot).
 
-    On the diagonal a vector is Gaussian. `axes`: an array or a list of Axes, one for each vector; None makes a figure that has
-    them. `name`: "final_vectors" or "initial_vectors". Returns the Axes as an array, one for each vector. Raises ValueError for
-    another number of Axes, and for a Dataset without the vectors of a single network or mean field.
+    - `dataset`: a result of `learn` on one network of neurons or one mean field.
+    - `axes`: matplotlib Axes to draw into, one per vector, as an array or a list. None makes a new figure.
+    - `name`: "final_vectors" for the trained vectors, or "initial_vectors".
+
+    The entries are shifted and scaled to mean 0 and variance 1. If they are Gaussian, the points lie on the diagonal. Returns
+    the Axes as an array, one per vector. Raises ValueError for another number of Axes, and for a Dataset without the vectors of
+    a single network or mean field.
     """
     axes = _panels(dataset, axes)
     for ax, label in zip(axes, dataset["vector"].values, strict=True):
@@ -67,15 +77,18 @@ def plot_quantiles(dataset: xr.Dataset, axes: Any = None, name: str = "final_vec
         expected = scipy.special.ndtri(np.cumsum(weights) - weights / 2)
         ax.plot(expected, (values - np.sum(weights * values)) / _spread(values, weights), ".", markersize=2)
         ax.axline((0, 0), slope=1, color="k", linewidth=0.8)
-        ax.set(xlabel="normal quantile", title=str(label))
-    axes[0].set_ylabel("standardised quantile")
+        ax.set(xlabel="quantile of a normal distribution", title=str(label))
+    axes[0].set_ylabel("quantile of the entries (standardised)")
     return axes
 
 
 def plot_histograms(dataset: xr.Dataset, axes: Any = None, name: str = "final_vectors", bins: int = 40) -> Any:
-    """Histograms of the entries of each vector beside the normal density, from `learn` on neurons.
+    """Draw a histogram of the entries of each connectivity vector, with the normal density of equal mean and variance.
 
-    `axes` and `name`: as in `plot_quantiles`; `bins`: number of bars. Returns and raises what `plot_quantiles` does.
+    - `dataset`, `axes` and `name`: as in `plot_quantiles`.
+    - `bins`: number of bars.
+
+    Returns the Axes as an array, one per vector, and raises the errors of `plot_quantiles`.
     """
     axes = _panels(dataset, axes)
     for ax, label in zip(axes, dataset["vector"].values, strict=True):
@@ -84,7 +97,7 @@ def plot_histograms(dataset: xr.Dataset, axes: Any = None, name: str = "final_ve
         mean, spread = np.sum(weights * values), _spread(values, weights)
         x = mean + spread * np.linspace(-4, 4, 200)
         ax.plot(x, np.exp(-(((x - mean) / spread) ** 2) / 2) / (spread * np.sqrt(2 * np.pi)), color="k")
-        ax.set(xlabel=f"entry of {label}", title=str(label))
+        ax.set(xlabel=f"entries of {label}", title=str(label))
     axes[0].set_ylabel("density")
     return axes
 
@@ -95,7 +108,7 @@ def _typical(deviation: xr.DataArray) -> xr.DataArray:
 
 
 def _panels(dataset: xr.Dataset, axes: Any) -> Any:
-    """One Axes per vector: those that came, or those of a new figure, in rows of equal length."""
+    """One Axes per vector: the given ones, or those of a new figure, in rows of at most `LONGEST_ROW`."""
     import matplotlib.pyplot as plt
 
     if "vector" not in dataset.dims or "batch" in dataset.dims:
@@ -110,7 +123,7 @@ def _panels(dataset: xr.Dataset, axes: Any) -> Any:
         return axes[:number]
     axes = np.ravel(axes)
     if len(axes) != number:
-        mend = "Leave `axes` out to have them made."
+        mend = "Leave `axes` out, and the function makes a new figure."
         raise argument_error("axes", f"hold {number} Axes, one for each vector", f"{len(axes)} came", mend)
     return axes
 
@@ -124,4 +137,5 @@ def _sorted(dataset: xr.Dataset, name: str, label: str) -> tuple[np.ndarray, np.
 
 
 def _spread(values: np.ndarray, weights: np.ndarray) -> float:
+    """The weighted standard deviation."""
     return float(np.sqrt(np.sum(weights * (values - np.sum(weights * values)) ** 2)))

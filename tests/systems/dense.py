@@ -39,7 +39,7 @@ def euler_loss_and_gradients(W, m, z, target, dt):
 
 
 def descend(network, target, dt, learning_rate, steps, momentum=0.0, decay=0.0):
-    """The network after gradient descent, vectors at N times the rate of W, with heavy-ball momentum and decay."""
+    """The network after gradient descent with heavy-ball momentum and weight decay. Vectors learn at N times the rate of W."""
     parameters = [x.copy() for x in network]
     n = len(parameters[0])
     speeds = [np.zeros_like(x) for x in parameters]

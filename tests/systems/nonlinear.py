@@ -31,7 +31,7 @@ def squared_error(outputs, targets, mask):
 
 
 def closure_gradient(gram, sizes, gain, inputs, targets, mask, dt, tau):
-    """dL/d sigma for every distinct overlap, by row and column; an overlap sits in two entries of the matrix."""
+    """dL/d sigma for every distinct overlap, by row and column. (An overlap of different vectors is in two entries of G.)"""
 
     def loss(gram):
         return squared_error(closure(gram, sizes, gain, inputs, dt, tau), targets, mask)
