@@ -1,6 +1,24 @@
-"""Theories of networks whose whole matrix learns to integrate white noise, or to oscillate ([BCPZ25]; docs/integration.md).
+"""Theories of linear networks whose whole matrix W learns to integrate white noise, or to oscillate ([BCPZ25]).
 
-This room runs `learn` beside its own small systems. It may not know studies or figures.
+The page docs/integration.md derives all of them. The network is tau dh/dt = -h + W h + m x with the output z^T h / N. It learns
+the impulse response f*(t) = exp(-rate t), or exp(-rate t) cos(frequency t). The docstrings use these words and symbols:
+
+- The *bulk* is the disk of radius sigma that the eigenvalues of a random W fill. The *outlier* is the eigenvalue (or the
+  conjugate pair) of W that couples input and readout most.
+- Learning is *rich* if W changes at order one. It is *lazy* if the output changes while W hardly does.
+- Times within a trial are in units of tau. Learning time s is learning rate x step. f is the impulse response of the network.
+- mu = rate + i frequency. r_W, r_m and r_z are the relative learning rates of W, m and z. The argument `rates` names them "W",
+  "m" and "z"; a rate that is not named is 1, and 0 freezes.
+
+The functions are:
+
+- Small systems that some networks follow exactly: `outlier_flow`, `pair_flow`, `orthogonal_flow`, `plateau_flow`.
+- Closed forms of where learning ends, and when: `outlier_limit`, `outlier_time`, `escape_rate`, `plateau_rate`,
+  `small_start_time`.
+- Lazy learning: `lazy_kernels`, `lazy_exponent`, `learnable`, `lazy_learning_curve`.
+- `infinite_network` stands for infinitely many neurons, and `compare_regimes` compares theories with a simulation.
+
+This room runs `learn` beside its own small systems. It may not import studies or figures.
 """
 
 from overlaps.integration._closed_forms import (

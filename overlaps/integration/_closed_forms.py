@@ -1,4 +1,4 @@
-"""Learning of integrators in closed form: how far it goes, and how long it takes."""
+"""Closed forms for networks that learn to integrate: where learning ends, and how long it takes."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -11,18 +11,24 @@ from overlaps.integration._targets import pole, relative_rates
 
 
 class Limit(NamedTuple):
-    """Where learning ends."""
+    """Where learning ends: the eigenvalue of the outlier, and the loss."""
 
     eigenvalue: float
     loss: float
 
 
 def outlier_limit(rate: float, amplitude: float = 1.0) -> Limit:
-    """Where W alone leads one outlier from parallel, frozen m and z, with amplitude g = m.z / N.
+    """Where learning ends if W alone learns exp(-rate t), with frozen, parallel vectors m and z.
 
-    The eigenvalue is 1 - c, c = rate sqrt(g) / (2 - sqrt(g)), and the loss (1 - g (2 - sqrt(g))^2) / (2 rate) for 0 < g < 4;
-    else c goes to infinity, and f to 0; at g = 0 nothing moves. Only at g = 1 it is the target. docs/integration.md, "One
-    outlier". Raises ValueError for a rate that is not positive.
+    Then one outlier of W is all that learns. With g = m.z / N and 0 < g < 4, it ends at the eigenvalue 1 - c with c = rate
+    sqrt(g) / (2 - sqrt(g)), and the loss ends at (1 - g (2 - sqrt(g))^2) / (2 rate). Only at g = 1 this is the eigenvalue of
+    the target, 1 - rate. At g = 0 nothing moves. For all other g, c goes to infinity and the response goes to 0. Derivation:
+    docs/integration.md, "One outlier".
+
+    - `rate`: decay rate of the target, per tau.
+    - `amplitude`: g.
+
+    Returns `Limit(eigenvalue, loss)`. Raises ValueError for a rate that is not positive.
     """
     rate, amplitude = number("rate", rate, above=0.0), number("amplitude", amplitude)
     if amplitude == 0:
@@ -34,11 +40,20 @@ def outlier_limit(rate: float, amplitude: float = 1.0) -> Limit:
 
 
 def outlier_time(rate: float, eigenvalue: float, rates: Mapping[str, float] | None = None) -> float:
-    """The learning time in which W alone brings the outlier from 0 to `eigenvalue`, from parallel, frozen m and z with g = 1.
+    """The learning time in which W alone brings the outlier from 0 to `eigenvalue`.
 
-    (F(1) - F(c)) / r_W at c = 1 - eigenvalue, F(x) = 2 x^3 / 9 + 8 rate x^2 / 9 + 56 rate^2 x / 27 + 2 rate^3 ln|x - rate| -
-    (2 / 81) rate^3 ln(3 x + rate). As rate goes to 0 learning takes 2 / (9 r_W), though the loss stays high until its very end:
-    docs/integration.md, "One outlier". Infinite at the target 1 - rate. Raises ValueError for an eigenvalue beyond the target.
+    The vectors m and z are parallel and frozen, with m.z / N = 1.
+
+    - `rate`: decay rate of the target exp(-rate t), per tau.
+    - `eigenvalue`: a number between 0 and the target 1 - rate.
+    - `rates`: relative learning rates, of which that of W, r_W, matters.
+
+    With c = 1 - eigenvalue, the time is (F(1) - F(c)) / r_W, where
+
+        F(x) = 2 x^3 / 9 + 8 rate x^2 / 9 + 56 rate^2 x / 27 + 2 rate^3 ln|x - rate| - (2 / 81) rate^3 ln(3 x + rate).
+
+    It is infinite at the target. As rate goes to 0, learning takes the time 2 / (9 r_W), although the loss stays high until the
+    very end of this time (docs/integration.md, "One outlier"). Raises ValueError for an eigenvalue beyond the target.
     """
     rate, eigenvalue = number("rate", rate, above=0.0), number("eigenvalue", eigenvalue)
     target = 1 - rate
@@ -50,11 +65,16 @@ def outlier_time(rate: float, eigenvalue: float, rates: Mapping[str, float] | No
 
 
 def escape_rate(rate: float, frequency: float, rates: Mapping[str, float] | None = None) -> float:
-    """The rate at which a small rotation grows on the plateau of `plateau_flow` with frozen m = z.
+    """The rate at which a small rotation w grows on the plateau of `plateau_flow`, with frozen m = z.
 
-    With a the decay rate of the best leaky integrator, 1 / (2 a^2) = 2 Re (a + mu)^-2, it is
-    r_W (1 / (2 (a + 1) a^2) - 2 Re 1 / ((mu + a)^2 (mu + 1))): from a rotation w, escape takes ln(1 / w) / escape_rate.
-    docs/integration.md, "A conjugate pair". 0 for frequency 0. Raises ValueError for a rate that is not positive.
+    A network with one input and one output that learns to oscillate first becomes a leaky integrator, and the loss has a
+    plateau. The rotation grows as exp(escape_rate s), so the escape from the plateau takes ln(1 / w) / escape_rate. Let a be
+    the decay rate of the best leaky integrator (`plateau_rate`), which has 1 / (2 a^2) = 2 Re (a + mu)^-2. The escape rate is
+
+        r_W (1 / (2 (a + 1) a^2) - 2 Re 1 / ((mu + a)^2 (mu + 1))),     mu = rate + i frequency.
+
+    It is 0 for frequency 0. `rates`: relative learning rates, of which that of W, r_W, matters. Derivation:
+    docs/integration.md, "A conjugate pair". Raises ValueError for a rate that is not positive.
     """
     mu = pole(rate, frequency)
     decay = plateau_rate(rate, frequency)
@@ -63,14 +83,18 @@ def escape_rate(rate: float, frequency: float, rates: Mapping[str, float] | None
 
 
 def plateau_rate(rate: float, frequency: float) -> float:
-    """The decay rate a of the leaky integrator exp(-a t) that is closest to exp(-rate t) cos(frequency t)."""
+    """The decay rate a of the leaky integrator exp(-a t) that is closest to exp(-rate t) cos(frequency t).
+
+    Closest means that the integral of the squared difference over all times is smallest. All rates are per tau.
+    """
     mu = pole(rate, frequency)
 
     def slope(decay: float) -> float:
-        """Of the loss in the decay rate, times -2 a^2."""
+        """The derivative of the loss with respect to the decay rate, times -2 a^2."""
         return 1 - 4 * (decay**2 / (decay + mu) ** 2).real
 
-    # Minima of the loss are where the slope comes up through 0: all sign changes on a fine grid, then the best of them.
+    # At a minimum of the loss, `slope` changes from positive to negative. A fine grid finds all such changes. The minimum with
+    # the smallest loss is the result.
     grid = abs(mu) * np.logspace(-4, 6, 4001)
     values = np.array([slope(decay) for decay in grid])
     places = np.flatnonzero((values[:-1] > 0) & (values[1:] <= 0))
@@ -79,10 +103,16 @@ def plateau_rate(rate: float, frequency: float) -> float:
 
 
 def small_start_time(rate: float, amplitude: float, rates: Mapping[str, float] | None = None) -> float:
-    """About when the loss has fallen to half, from small m = z of m.z / N = `amplitude`, with W = 0, everything learning.
+    """Roughly the learning time after which the loss is half of its initial value, if learning starts from small m = z.
 
-    (1 + rate) / (4 sqrt(r_m r_z)) ln(1 / amplitude), up to a constant: the time in which the amplitude grows e-fold is that of
-    the linearised flow at the saddle. Raises ValueError for an amplitude outside of (0, 1), and frozen vectors.
+    At the start W = 0 and m.z / N = `amplitude`. W, m and z all learn exp(-rate t). The time is
+
+        (1 + rate) / (4 sqrt(r_m r_z)) ln(1 / amplitude),
+
+    up to a constant. The factor of the logarithm is the time in which the amplitude grows by a factor e, from the flow
+    linearised at the saddle m = z = 0. `rates`: relative learning rates of W, m and z.
+
+    Raises ValueError for an amplitude outside of (0, 1), and for frozen vectors.
     """
     rate, amplitude = number("rate", rate, above=0.0), number("amplitude", amplitude, above=0.0)
     rates = relative_rates(rates)

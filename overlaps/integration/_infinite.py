@@ -1,4 +1,4 @@
-"""Networks of infinitely many neurons with random W, as small networks."""
+"""Small networks that learn as networks of infinitely many neurons with random W do."""
 
 import itertools
 from typing import Any
@@ -12,13 +12,22 @@ MOST_UNITS = 2000
 
 
 def infinite_network(sigma: Any = 0.0, order: int = 4, scale: float = 1.0, inputs: int = 1, outputs: int = 1) -> ReducedNetwork:
-    """The limit N to infinity of `DenseNetwork.random`, kept up to products of `order` factors of W and W^T.
+    """A small network that stands for the limit N to infinity of `DenseNetwork.random`. `learn` trains it like any network.
 
-    Words of W and W^T applied to independent Gaussian vectors become orthogonal for large N, like words of the letters 1 and 2
-    with W = sigma (l_1 + l_2*): l_1 puts a 1 in front, l_2* takes a 2 away from it (a circular element on a free Fock space).
-    What is left out is of order sigma^(2 order + 2) in the loss; a network of N neurons deviates by 1 / sqrt(N) besides.
-    `scale`: that of the readout. Has (inputs + outputs) (2^(order + 1) - 1) units. Trained by `learn` as any network; see
-    docs/integration.md, "Infinitely many neurons". Raises ValueError for values out of range.
+    It keeps products of up to `order` factors of W and W^T, and has (inputs + outputs) (2^(order + 1) - 1) units. The products
+    that are left out contribute to the loss at order sigma^(2 order + 2). A network of N neurons deviates from the limit by
+    1 / sqrt(N) in addition.
+
+    - `sigma`: radius of the bulk, the disk that the eigenvalues of W fill.
+    - `order`: the largest number of factors that is kept.
+    - `scale`: the scale of the readout.
+    - `inputs`, `outputs`: numbers of input and readout vectors.
+
+    For large N, products of W and W^T applied to independent Gaussian vectors become orthogonal. They behave like words of the
+    letters 1 and 2 with W = sigma (l_1 + l_2*). Here l_1 puts a 1 in front of a word, and l_2* takes a 2 away from its front (W
+    is a circular element on a free Fock space). See docs/integration.md, "Infinitely many neurons".
+
+    Returns a `ReducedNetwork`. Raises ValueError for values out of range, and for an order that takes more than 2,000 units.
     """
     sigma, scale = number("sigma", sigma, least=0.0), number("scale", scale, above=0.0)
     order, inputs, outputs = count("order", order, least=0), count("inputs", inputs), count("outputs", outputs)

@@ -1,4 +1,4 @@
-"""Rich, lazy and in between: one network, its simulation, and every theory of it."""
+"""Rich learning, lazy learning and learning in between: one network, its simulation, and the theories of it."""
 
 import json
 from collections.abc import Mapping
@@ -31,17 +31,29 @@ def compare_regimes(
     saves: int = 51,
     progress: bool = False,
 ) -> xr.Dataset:
-    """Learning of exp(-rate t) cos(frequency t) from a random, silent network of `n` neurons, and what each theory makes of it.
+    """Simulate how one random network learns exp(-rate t) cos(frequency t), and compute what each theory says about it.
 
-    `sigma`: radius of the bulk of W; `scale`: R of the readout z = R v, 1 for rich and large for lazy learning. `rates` of W, m
-    and z; W and m learn at 1 / R^2 of theirs, so that f changes as fast at every scale. `order` of the Krylov theory. `key`: a
-    seed. Time is continuous, the horizon infinite. The flow is solved explicitly, in steps of about rate^3: rates below 0.05
-    take long.
+    The network is *silent*: it consists of two copies of one network with readouts of opposite signs, so that its output is 0
+    at the start. Time is continuous, and the horizon is infinite (docs/integration.md, "Lazy").
 
-    Returns a Dataset with `loss(theory, time)`, `outlier_real` and `outlier_imag(theory, time)` and `weight_change(theory,
-    time)`, the Frobenius norm, for the theories "simulation", "rich" (of W only what maps m and z on each other: two units),
-    "krylov" and "lazy", which has no outlier. Raises ValueError for values out of range, `DivergenceError` where the simulation
-    does.
+    - `rate`, `frequency`: of the target, per tau.
+    - `sigma`: radius of the bulk, the disk that the eigenvalues of W fill.
+    - `scale`: the scale R of the readout z = R v. R = 1 gives rich learning, a large R gives lazy learning.
+    - `duration`: learning time. `saves`: number of saved points.
+    - `n`: number of neurons. `key`: an integer seed.
+    - `order`: order of the Krylov theory, which keeps products of up to `order` factors of W and W^T.
+    - `rates`: relative rates of "W", "m" and "z". W and m learn at 1 / R^2 times their rates, so that f changes as fast at
+      every R.
+    - `progress`: whether to show a bar.
+
+    The flow is solved explicitly, in steps of about rate^3. So rates below 0.05 take long.
+
+    Returns a Dataset with `loss(theory, time)`, `outlier_real(theory, time)`, `outlier_imag(theory, time)` and
+    `weight_change(theory, time)`, the Frobenius norm of the change of W. The theories are "simulation", "rich", "krylov" and
+    "lazy". The rich theory keeps of W only how it maps m and z on each other, and has two units. The lazy theory has no
+    outlier.
+
+    Raises ValueError for values out of range, and `DivergenceError` if the simulation does.
     """
     mu, relative = pole(rate, frequency), relative_rates(rates)
     scale = number("scale", scale, above=0.0)

@@ -1,8 +1,8 @@
-"""Low-dimensional learning: flows of a few numbers that the whole W follows exactly, from special starts.
+"""Flows of a few numbers that the learning of the whole matrix W follows exactly, from special starts.
 
-Each system is a loss of a few coordinates y and their mobilities, dy/ds = -mobility dL/dy (docs/integration.md). A stiff solver
-takes it from 0 to the last time, so that slow integrators can be learned; below rates of about 1e-3 rounding sets its
-precision.
+Each system has a loss of a few coordinates y. They move by dy/ds = -mobility dL/dy, where each coordinate has a mobility of its
+own (docs/integration.md, "One outlier" and "A conjugate pair"). A stiff solver integrates from 0 to the last time, so that slow
+integrators can be learned. Below rates of about 1e-3 rounding limits its precision.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from overlaps._support import AnyArray, argument_error, in_float64, number, said
 from overlaps.integration._targets import energy, learning_times, pole, relative_rates
 
 RTOL, ATOL = 1e-9, 1e-11
-NOISE = 1e-16  # over rate^2: what rounding leaves of small decay rates in stiff steps; no tolerance may be below
+NOISE = 1e-16  # NOISE / rate^2 is the rounding error of small decay rates in stiff steps; the tolerance must not be below it
 MOST_STEPS = 100_000
 
 Coordinates = Float[AnyArray, " coordinates"]
@@ -28,7 +28,7 @@ Parameters = dict[str, Any]  # of the target and the start, as numbers
 
 
 class System(NamedTuple):
-    """A loss, mobilities and the eigenvalues of W that coordinates mean, each a function of coordinates and parameters."""
+    """A loss, the mobilities, and the outlier of W, each as a function of the coordinates (and of the parameters)."""
 
     coordinates: tuple[str, ...]
     loss: Callable[[Coordinates, Parameters], Any]
@@ -44,14 +44,24 @@ def outlier_flow(
     amplitude: float = 1.0,
     imbalance: float = 0.0,
 ) -> xr.Dataset:
-    """Learning of the leaky integrator exp(-rate t) by one outlier: f = g exp(-c t), c = 1 - eigenvalue, from parallel m and z.
+    """Learning of the leaky integrator exp(-rate t) by one outlier of W, from parallel vectors m and z.
 
-    dc/ds = -r_W dL/dc, dg/ds = -sqrt((r_m r_z Q)^2 + 4 r_m r_z g^2) dL/dg with L = g^2 / 2c - 2g / (c + rate) + 1 / (2 rate).
-    `times`: learning times; `rates` of W, m and z relative to the learning rate, 0 to freeze; `eigenvalue`, `amplitude` g = m.z
-    / N at the start; `imbalance` Q = m.m / (N r_m) - z.z / (N r_z), for which m and z both have to learn. Exact for W = 0 and m
-    parallel to z, at any N, and infinite horizon. Returns a Dataset with `loss`, `outlier_real`, `outlier_imag` and `amplitude`
-    along `time`. At rates below 1e-3 times within the drop of the loss, a window of 44 rate^3, are not resolved: see
-    `outlier_time`. Raises ValueError for numbers out of range, and RuntimeError if the solver fails.
+    At the start, W is 0 outside of the direction of m and z. The response is f = g exp(-c t) with c = 1 - eigenvalue and
+    g = m.z / N. At any N, for an infinite horizon, it obeys exactly
+
+        L = g^2 / 2c - 2 g / (c + rate) + 1 / (2 rate),
+        dc/ds = -r_W dL/dc,     dg/ds = -sqrt((r_m r_z Q)^2 + 4 r_m r_z g^2) dL/dg.
+
+    - `rate`: decay rate of the target, per tau.
+    - `times`: learning times, increasing from 0 or later.
+    - `rates`: the rates r_W, r_m and r_z of "W", "m" and "z", relative to the learning rate. 0 freezes. Either both of m and z
+      learn, or none.
+    - `eigenvalue`, `amplitude`: the eigenvalue and g at the start.
+    - `imbalance`: Q = m.m / (N r_m) - z.z / (N r_z), which is conserved. If it is not 0, both m and z have to learn.
+
+    Returns a Dataset with `loss`, `outlier_real`, `outlier_imag` and `amplitude` along `time`. At rates below 1e-3 the drop of
+    the loss, a window of 44 rate^3 in time, is not resolved (see `outlier_time`). Raises ValueError for numbers out of range,
+    and RuntimeError if the solver fails. Derivation: docs/integration.md, "One outlier".
     """
     start = [1 - _stable(number("eigenvalue", eigenvalue)), number("amplitude", amplitude)]
     parameters = _parameters(rate, 0.0, _both_or_none(rates)) | {"imbalance": number("imbalance", imbalance)}
@@ -69,10 +79,12 @@ def pair_flow(
 ) -> xr.Dataset:
     """Learning of a damped rotation, exp(-rate t) times the rotation by frequency t, with two inputs and two outputs.
 
-    All of it is complex numbers: f = g exp(-c t) with c = 1 - eigenvalue is to become exp(-mu t), mu = rate + i frequency.
-    Arguments and errors are as in `outlier_flow`, with a complex eigenvalue and amplitude. Exact for W = 0, m two orthogonal
-    vectors of equal length, and z a rotation of them times a number. Returns `loss`, `outlier_real`, `outlier_imag`,
-    `amplitude_real` and `amplitude_imag` along `time`; the outlier is the upper one of the pair, 1 - c or its conjugate.
+    All quantities are complex numbers: f = g exp(-c t) with c = 1 - eigenvalue learns exp(-mu t), mu = rate + i frequency. This
+    is exact if W = 0, m is two orthogonal vectors of equal length, and z is a rotation of them times a number. Arguments and
+    errors are as in `outlier_flow`, with a complex eigenvalue and amplitude.
+
+    Returns a Dataset with `loss`, `outlier_real`, `outlier_imag`, `amplitude_real` and `amplitude_imag` along `time`. The
+    outlier is the upper eigenvalue of the pair, 1 - c or its conjugate. Derivation: docs/integration.md, "A conjugate pair".
     """
     start = [*_parts("eigenvalue", eigenvalue), *_parts("amplitude", amplitude)]
     _stable(start[0])
@@ -83,13 +95,18 @@ def pair_flow(
 def orthogonal_flow(
     rate: float, times: Any, rates: Mapping[str, float] | None = None, size: float = 1.0, frequency: float = 0.0
 ) -> xr.Dataset:
-    """Learning from W = 0 and orthogonal m and z of one length: what independent Gaussian vectors are for large N.
+    """Learning from W = 0 and orthogonal m and z of one length. Independent Gaussian vectors are like this for large N.
 
-    In the plane of m and z, W is [[d, q], [p, d]], with eigenvalues d +- sqrt(p q), and m = (a, b), z = (b, a): reversing time
-    exchanges them. `size`: |m| / sqrt(N) = |z| / sqrt(N) at the start. The rates of m and z have to be equal. Returns a Dataset
-    with `loss`, `outlier_real`, `outlier_imag`, and the coordinates `diagonal` d, `forward` p, `backward` q, `own` a and
-    `other` b along `time`. With frozen vectors f(0) = m.z / N stays 0, and the other eigenvalue goes to minus infinity. Raises
-    as `outlier_flow`.
+    In the plane of m and z, W is [[d, q], [p, d]] with the eigenvalues d +- sqrt(p q), and m = (a, b), z = (b, a): m and z
+    change places if time is reversed. With frozen vectors f(0) = m.z / N stays 0, and the eigenvalue d - sqrt(p q) goes to
+    minus infinity.
+
+    - `rate`, `frequency`: of the target exp(-rate t) cos(frequency t), per tau.
+    - `times`: learning times. `rates`: as in `outlier_flow`; those of m and z have to be equal.
+    - `size`: |m| / sqrt(N) = |z| / sqrt(N) at the start.
+
+    Returns a Dataset along `time` with `loss`, `outlier_real`, `outlier_imag`, and the coordinates `diagonal` d, `forward` p,
+    `backward` q, `own` a and `other` b. Raises as `outlier_flow`.
     """
     start = [0.0, 0.0, 0.0, number("size", size, above=0.0), 0.0]
     return _solve(ORTHOGONAL, start, times, _parameters(rate, frequency, _equal_rates(rates)))
@@ -98,12 +115,14 @@ def orthogonal_flow(
 def plateau_flow(
     rate: float, frequency: float, times: Any, seed: float = 1e-3, rates: Mapping[str, float] | None = None
 ) -> xr.Dataset:
-    """Learning of exp(-rate t) cos(frequency t) with one input and one output, m = z, and a small rotation to begin with.
+    """Learning of exp(-rate t) cos(frequency t) with one input and one output, from m = z and a small rotation.
 
-    W = [[d1, -w], [w, d2]] in the plane of m and a vector orthogonal to it, with w = `seed` at the start. As long as w is small
-    the network is a leaky integrator at the best real pole: a plateau, which w leaves at `escape_rate`. The rates of m and z
-    have to be equal. Returns a Dataset with `loss`, `outlier_real`, `outlier_imag`, and the coordinates `first` d1, `second`
-    d2, `rotation` w, `own` a and `other` b of m = (a, b), z = (a, -b) along `time`. Raises as `outlier_flow`.
+    W is [[d1, -w], [w, d2]] in the plane of m and a vector orthogonal to it, with w = `seed` at the start. While w is small,
+    the network is a leaky integrator at the best real pole, and the loss has a plateau. The network leaves the plateau at the
+    rate `escape_rate` (docs/integration.md, "A conjugate pair"). Arguments are as in `orthogonal_flow`.
+
+    Returns a Dataset along `time` with `loss`, `outlier_real`, `outlier_imag`, and the coordinates `first` d1, `second` d2,
+    `rotation` w, `own` a and `other` b of m = (a, b) and z = (a, -b). Raises as `outlier_flow`.
     """
     start = [0.0, 0.0, number("seed", seed), 1.0, 0.0]
     return _solve(PLATEAU, start, times, _parameters(rate, frequency, _equal_rates(rates)))
@@ -143,17 +162,17 @@ def _equal_rates(rates: Mapping[str, float] | None) -> dict[str, float]:
 @in_float64
 def _solve(system: System, start: list[float], times: Any, parameters: Parameters) -> xr.Dataset:
     times = learning_times(times)
-    parameters = jax.tree.map(np.asarray, parameters)  # numbers would be part of the compiled program
+    parameters = jax.tree.map(np.asarray, parameters)  # plain numbers would become part of the compiled program
     solved = _trajectory(system, np.asarray(start, float), times, parameters)
     rows, losses, eigenvalues, failed = jax.tree.map(np.asarray, solved)
     if failed:
         reached = int(np.sum(np.all(np.isfinite(rows), axis=1)))
         before = times[reached - 1] if reached else 0.0
         raise RuntimeError(
-            f"The flow could not be solved between learning times {before:g} and {times[reached]:g}: it is too stiff there, as "
-            "with very small rates, or an eigenvalue runs away to minus infinity. Ask for earlier times."
+            f"The flow could not be solved between learning times {before:g} and {times[reached]:g}: it is too stiff there "
+            "(very small rates do this), or an eigenvalue goes to minus infinity. Choose earlier times."
         )
-    losses = np.maximum(losses, 0.0)  # what rounding leaves at a solution
+    losses = np.maximum(losses, 0.0)  # rounding can make the loss of a solution negative
     variables = {name: ("time", rows[:, index], said(name)) for index, name in enumerate(system.coordinates)}
     return xr.Dataset(
         {
@@ -193,7 +212,7 @@ def _trajectory(
 
 
 def rational_loss(trace: Any, determinant: Any, start: Any, slope: Any, mu: Any) -> Any:
-    """|f - f*|^2 for f with Laplace transform (start s + slope) / (s^2 - trace s + determinant), and f* = Re exp(-mu t)."""
+    """The loss of f with Laplace transform (start s + slope) / (s^2 - trace s + determinant), for f* = Re exp(-mu t)."""
     damping = -trace
     cross = (start * mu + slope) / (mu**2 + damping * mu + determinant)
     own = (start**2 * determinant + slope**2) / (2 * determinant * damping)
@@ -205,7 +224,7 @@ def _pole(parameters: Parameters) -> Any:
 
 
 def _amplitude_mobility(size: Any, parameters: Parameters) -> Any:
-    """Of g = m.z / N, whose change takes as long as the lengths of m and z say."""
+    """Mobility of g = m.z / N. It depends on the lengths of m and z, which follow from g and the imbalance."""
     product = parameters["rates"]["m"] * parameters["rates"]["z"]
     square = (product * parameters["imbalance"]) ** 2 + 4 * product * size
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
@@ -217,7 +236,7 @@ def _outlier_loss(now: Coordinates, parameters: Parameters) -> Any:
 
 
 def _outlier_mobility(now: Coordinates, parameters: Parameters) -> Any:
-    # Vectors of one length come to rest where they vanish, at amplitude 0, which errors of the solver must not cross.
+    # Vectors m and z of one length stop where both vanish, at amplitude 0. Errors of the solver must not carry them beyond.
     crossed = (parameters["imbalance"] == 0) & (now[1] * parameters["amplitude"] <= 0)
     amplitude = jnp.where(crossed, 0.0, _amplitude_mobility(now[1] ** 2, parameters))
     return jnp.stack([parameters["rates"]["W"], amplitude])
@@ -264,7 +283,7 @@ def _plateau_eigenvalue(now: Coordinates) -> Any:
     return (now[0] + now[1]) / 2 + jnp.sqrt((now[0] - now[1]) ** 2 / 4 - now[2] ** 2 + 0j)
 
 
-# 1 - eigenvalue keeps its digits where rates are small.
+# The coordinate is 1 - eigenvalue, because this number keeps its digits if rates are small.
 OUTLIER = System(("decay", "amplitude"), _outlier_loss, _outlier_mobility, lambda now: 1 - now[0])
 PAIR = System(
     ("eigenvalue_real", "eigenvalue_imag", "amplitude_real", "amplitude_imag"),

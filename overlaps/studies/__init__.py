@@ -1,7 +1,19 @@
-"""Studies: questions that a scientist asks of many runs, such as what invisible overlaps do, or which error is which.
+"""Studies answer questions that need many runs, such as what invisible overlaps do, or how large the errors of the theory are.
 
-This room runs `learn` and reads its Datasets (docs/invisible_overlaps.md, docs/training_history.md, docs/large_n.md).
-It may not know figures, nor how a rule is carried out.
+An overlap is the scalar product of two connectivity vectors, divided by the number N of neurons. An overlap is visible if the
+function of the network (the map from its inputs to its outputs) depends on it. All other overlaps are invisible.
+
+- Errors of the overlap theory (docs/large_n.md): `validate`, `learn_mean_field`.
+- Networks with the same function (docs/invisible_overlaps.md): `equivalent`, `function_distance`, `functionally_equal`,
+  `gauge`, `canonical`, `poles`, `admissible`, `sample_equivalent`, `degeneracy`.
+- Motion of a network among the solutions of a task (docs/invisible_overlaps.md): `solution_manifold`, `holonomy`,
+  `predicted_holonomy`, `label_noise_drift`, `label_noise_flow`.
+- What a network remembers of earlier tasks (docs/training_history.md): `memory`, `memory_table`, `train_twins`, `twin_starts`,
+  `twin_tasks`, `twin_states`, `annealed_descent`, `decode_history`.
+- `rerun` repeats a run or a study from the description in its Dataset.
+
+This room runs `learn` and reads the Datasets that it returns. It may not import figures (`overlaps.plots`), and it may not know
+how `learn` carries out a rule.
 """
 
 from overlaps.studies._decoding import decode_history as decode_history

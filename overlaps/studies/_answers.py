@@ -1,4 +1,4 @@
-"""The function of a network as a vector of numbers: what it answers at the samples that a task compares, or to impulses."""
+"""The answers of a network as one vector of numbers: its outputs at the samples that a task compares with its targets."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,37 +14,41 @@ from overlaps.connectivity import Overlaps
 from overlaps.dynamics import RNN
 from overlaps.tasks import LinearFilter, Trials, squared_error
 
-FLAT = 1e-7  # relative size below which the learning rate of a direction counts as zero
+FLAT = 1e-7  # a learning rate below this fraction of the largest one counts as zero
 
 
 class Answers(NamedTuple):
-    """A loss sum_k w_k (f_k - f*_k)^2, written out: all samples, readouts and inputs or trials in one row, times sqrt(w_k)."""
+    """The parts of a loss sum_k w_k (f_k - f*_k)^2, with the answers f_k of a network and the targets f*_k.
+
+    The index k numbers all samples, readouts and inputs (or trials) in one row. `respond` and `targets` hold the answers and
+    the targets multiplied by sqrt(w_k), and `roots` holds the sqrt(w_k).
+    """
 
     respond: Callable[[Float[AnyArray, " weights"]], Float[AnyArray, " samples"]]  # of the entries of a factor
     targets: Float[AnyArray, " samples"]
     roots: Float[AnyArray, " samples"]  # sqrt(w_k)
 
     def slopes(self, entries: Float[AnyArray, " weights"]) -> Float[AnyArray, "samples weights"]:
-        """How the answers change with the entries of the factor."""
+        """The derivatives of the answers with respect to the entries of the factor."""
         return jax.jacfwd(self.respond)(entries)
 
     def modes(self, entries: Float[AnyArray, " weights"]) -> int:
-        """How many independent ways there are to change the answers: those that learning closes at a rate above zero."""
+        """The number of independent ways to change the answers: the number of modes that learn at a rate above zero."""
         sizes = np.linalg.svd(self.slopes(entries), compute_uv=False)
         return int(np.sum(sizes**2 > FLAT * sizes[0] ** 2))
 
 
 def impulses(inputs: int, samples: int, dt: float) -> Float[np.ndarray, "I samples I"]:
-    """One trial per input, with a unit impulse at its first sample."""
+    """One trial for each input: a unit impulse of this input at the first sample."""
     return np.eye(inputs)[:, None] * (np.arange(samples) == 0)[:, None] / dt
 
 
 @in_float64
 def answers(state: Overlaps, task: Any, rnn: RNN) -> Answers:
-    """What a task compares, as a function of the entries of a factor of `state`.
+    """The outputs of a network that `task` compares with targets, as a function of the entries of a factor of `state`.
 
-    Raises ValueError for a task that is neither a filter of finite horizon under an rnn with `dt` nor a fixed set of trials
-    with the squared error as its loss.
+    A factor F of the overlap matrix G has F^T F = G. Raises ValueError for all tasks except two kinds: a filter of finite
+    horizon under an rnn with `dt`, and a fixed set of trials with the squared error as its loss.
     """
     if isinstance(task, LinearFilter):
         loss: Any = task.sampled_objective(state, rnn)
@@ -63,13 +67,13 @@ def answers(state: Overlaps, task: Any, rnn: RNN) -> Answers:
 
 
 def moved(net: Overlaps, entries: AnyArray, change: AnyArray) -> AnyArray:
-    """How the overlap matrix moves with a factor, both given by their entries."""
+    """The first-order change of the overlap matrix when its factor (flat `entries`) changes by `change`."""
     factor, step = (jnp.reshape(each, net.gram.shape) for each in (entries, change))
     return step.T @ factor + factor.T @ step
 
 
 def labelled(matrix: AnyArray, net: Overlaps, rnn: RNN, name: str, meaning: str) -> xr.DataArray:
-    """A symmetric matrix as a DataArray over `overlap`, or many of them over `time` as well."""
+    """A DataArray over `overlap` for one symmetric matrix, or over `time` and `overlap` for many of them."""
     layout = net.layout
     values = layout.listed(np.asarray(matrix))
     seen = ("overlap", list(rnn.visible(layout)), said("loss-visible"))
@@ -78,7 +82,7 @@ def labelled(matrix: AnyArray, net: Overlaps, rnn: RNN, name: str, meaning: str)
 
 
 def require_overlaps(state: Any, name: str = "net") -> None:
-    """Raise ValueError unless `state` is the overlap matrix of one network."""
+    """Raise ValueError unless `state` is an `Overlaps` of one network."""
     if not isinstance(state, Overlaps) or state.gram.ndim > 2:
         came = f"a batch of {state.gram.shape[0]}" if isinstance(state, Overlaps) else type(state).__name__
         raise argument_error(name, "be a single Overlaps", f"{came} came")

@@ -1,4 +1,4 @@
-"""Which overlaps remember what a network learned before: decoding its history from noisy measurements."""
+"""Decode from noisy measurements of its overlaps which task a network learned first."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from overlaps._support import argument_error, count, number, random_key, said
 
-RESAMPLES, COVERAGE = 2000, 0.95
+RESAMPLES, COVERAGE = 2000, 0.95  # of the intervals over starts
 
 
 def decode_history(
@@ -22,25 +22,41 @@ def decode_history(
     key: Any = 0,
     progress: bool = False,
 ) -> xr.Dataset:
-    """How well the first task of a network, A or B, is told from its overlaps: logistic regression, cross-validated.
+    """Measure how well the overlaps of a network tell which task it learned first, A or B.
 
-    `dataset`: of `train_twins`, or with the same `sigma(twin, history, stage, overlap)` and `visible(overlap)`. `noise`:
-    standard deviations of independent Gaussian noise on every overlap of every network, as a measurement may have; each level
-    is measured `draws` times. `folds`: both twins of a start are always in one fold. Features are standardised by the networks
-    that the decoder is fitted to; its penalty is the default of scikit-learn. `key`: a jax.random key or an integer seed, for
-    noise, folds and intervals. Needs scikit-learn: pip install 'overlaps[studies]'.
+    The decoder is a logistic regression, tested by cross-validation. It standardises each overlap with the mean and the
+    standard deviation over the networks that it is fitted to. Its penalty is the default of scikit-learn, which has to be
+    installed: pip install 'overlaps[studies]'. An overlap is the scalar product of two connectivity vectors, divided by the
+    number N of neurons. Visible overlaps are those on which the function of the network depends. All other overlaps are
+    invisible. Results: docs/training_history.md, "Decoding history".
 
-    Returns a Dataset with `accuracy(noise, stage, features)`, the fraction of networks decoded rightly out of fold, for the
-    features "visible", "invisible", "all", and every overlap alone; chance is 0.5. `advantage(noise, stage)` is the accuracy
-    from the invisible overlaps less that from the visible ones. `_lower` and `_upper` bound 95 % intervals of both: percentiles
-    over 2,000 resamplings of the starts, each with both twins, all draws and the decoders as fitted. They cover the choice of
-    starts that are decoded, and the noise of their measurement; not the choice of starts to fit to, of trials, or of the rule.
-    An interval of no width at 1 says that no network was mistaken, which leaves up to 3 / starts of them open (95 %).
+    - `dataset`: the result of `train_twins`, or a Dataset with the same `sigma(twin, history, stage, overlap)` and
+      `visible(overlap)`. Twins are two networks from one start, of which one learned A first and the other learned B first.
+    - `noise`: standard deviations of the measurement noise. This noise is Gaussian, and independent for every overlap of every
+      network.
+    - `draws`: how often each noise level is measured.
+    - `folds`: number of parts in the cross-validation. Both twins of a start are always in the same fold.
+    - `key`: a jax.random key or an integer seed, for noise, folds and intervals.
+    - `progress`: whether to show a bar.
 
-    What there is to decode, without noise: `separation(stage, overlap)`, the d' of A against B, |difference of means| over the
-    root of the mean variance; and of the difference of twins, A less B, `difference_mean` and `difference_std(stage, overlap)`.
-    Starts of which a twin diverged are left out. Raises ValueError for values out of range and fewer starts than folds,
-    ImportError without scikit-learn.
+    Returns a Dataset. If one twin of a start diverged, the start is left out.
+
+    - `accuracy(noise, stage, features)`: the fraction of networks that are decoded correctly, each by a decoder that is fitted
+      to the other folds. The decoder reads the features "visible", "invisible", "all", or one overlap alone. Chance is 0.5.
+    - `advantage(noise, stage)`: the accuracy from the invisible overlaps minus the accuracy from the visible overlaps.
+    - `accuracy_lower`, `accuracy_upper`, `advantage_lower`, `advantage_upper`: bounds of 95 % intervals, which are percentiles
+      over 2,000 resamplings of the starts. Each start is resampled with both twins, all draws, and the decoders as they were
+      fitted.
+    - `separation(stage, overlap)`: d' of A against B without noise, |difference of means| / root of the mean variance.
+    - `difference_mean(stage, overlap)` and `difference_std(stage, overlap)`: mean and standard deviation of the difference of
+      twins, A minus B, without noise.
+
+    The intervals cover the choice of the starts that are decoded, and the noise of their measurement. They do not cover the
+    choice of the starts to fit to, of the trials, or of the learning rule. An interval of width 0 at accuracy 1 means that no
+    network was decoded wrongly. Even then, up to a fraction 3 / starts of all networks may be decoded wrongly (95 %
+    confidence).
+
+    Raises ValueError for values out of range and for fewer starts than folds, and ImportError without scikit-learn.
     """
     if not isinstance(dataset, xr.Dataset) or not {"sigma", "visible"} <= set(dataset.variables):
         raise argument_error("dataset", "be a result of studies.train_twins", "it has no `sigma` or no `visible`")
@@ -72,12 +88,14 @@ def decode_history(
     variables = _with_interval("accuracy", right, ("noise", "stage", "features"), generator, "accuracy")
     order = list(features)
     gain = right[..., order.index("invisible")] - right[..., order.index("visible")]
-    variables |= _with_interval("advantage", gain, ("noise", "stage"), generator, "accuracy of invisible less visible overlaps")
+    variables |= _with_interval(
+        "advantage", gain, ("noise", "stage"), generator, "accuracy from invisible minus visible overlaps"
+    )
     variables |= _signals(sigma)
     coordinates = {
         "noise": ("noise", levels, said("standard deviation of the measurement of an overlap")),
         "stage": dataset["stage"],
-        "features": ("features", order, said("overlaps that are decoded from")),
+        "features": ("features", order, said("overlaps that the decoder reads")),
         "overlap": dataset["overlap"],
         "visible": ("overlap", visible, said("loss-visible")),
     }
@@ -88,7 +106,7 @@ def decode_history(
 
 
 def _decoded(values: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Whether the history of each network (twin, history) is decoded rightly by fits to the twins of other folds."""
+    """For each network (twin, history): whether a decoder that is fitted to the twins of other folds decodes it correctly."""
     try:
         from sklearn.linear_model import LogisticRegression
         from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -107,7 +125,7 @@ def _decoded(values: np.ndarray, folds: int, seed: int) -> np.ndarray:
 def _with_interval(
     name: str, values: np.ndarray, dims: tuple[str, ...], generator: np.random.Generator, meaning: str
 ) -> dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]]:
-    """The mean of values over the first axis, and the percentiles of the mean when starts are resampled."""
+    """The mean of `values` over starts (the first axis), and percentiles of this mean when the starts are resampled."""
     starts = len(values)
     weights = generator.multinomial(starts, np.full(starts, 1 / starts), RESAMPLES) / starts
     tails = np.quantile(np.tensordot(weights, values, 1), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], axis=0)
@@ -118,14 +136,14 @@ def _with_interval(
 
 
 def _signals(sigma: np.ndarray) -> dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]]:
-    """What tells histories apart without noise, of overlaps (stage, twin, history, overlap)."""
+    """The differences between histories without measurement noise, from the overlaps (stage, twin, history, overlap)."""
     means, variances = sigma.mean(axis=1), sigma.var(axis=1, ddof=1)
     difference = sigma[:, :, 0] - sigma[:, :, 1]
     distance, spread = np.abs(means[:, 0] - means[:, 1]), np.sqrt(variances.mean(axis=1))
     separation = np.divide(distance, spread, out=np.zeros_like(distance), where=spread > 0)
     dims = ("stage", "overlap")
     return {
-        "separation": (dims, separation, said("d' of the histories")),
+        "separation": (dims, separation, said("d' between the histories")),
         "difference_mean": (dims, difference.mean(axis=1), said("mean difference of twins")),
         "difference_std": (dims, difference.std(axis=1, ddof=1), said("standard deviation of the difference of twins")),
     }

@@ -1,4 +1,4 @@
-"""Two networks of one function: what tells them apart, noise in activity, noise in weights, or learning."""
+"""Compare two networks with the same function: does noise in activity, noise in weights, or learning tell them apart?"""
 
 import json
 from typing import Any
@@ -26,8 +26,8 @@ from overlaps.studies._noise import (
 )
 from overlaps.tasks import LabelNoise, LinearFilter, SampledLoss
 
-SAME = 1e-9  # relative difference of responses that counts as rounding
-RESAMPLES = 200  # of the bootstrap
+SAME = 1e-9  # two responses count as equal up to this relative difference, which is rounding
+RESAMPLES = 200  # number of bootstrap samples
 MEANINGS = {
     "output": "impulse response",
     "target": "impulse response to be learned",
@@ -43,7 +43,7 @@ MEANINGS = {
     "learning_std": "answer to learning, standard deviation over draws",
     "learning_d_prime": "d' of the answers to learning",
     "learning_d_prime_error": "standard error of d' of the answers to learning",
-    "learning_d_prime_early": "d' of early learning",
+    "learning_d_prime_early": "d' of learning, predicted for early times",
 }
 
 
@@ -64,35 +64,43 @@ def degeneracy(
     key: Any = 0,
     progress: bool = False,
 ) -> xr.Dataset:
-    """Whether noise in activity, noise in weights, or learning tells two networks of one function apart.
+    """Test whether noise in activity, noise in weights, or learning tells apart two networks that compute the same function.
 
-    `first`, `second`: overlaps of equal impulse response under `rnn`, which is linear with Euler steps. `task`: a filter
-    task of finite horizon, to be learned. `activity_noise`: intensity of the white noise that every neuron has as an input
-    of its own, of variance activity_noise^2 / dt. `weight_noise`: sqrt(N) times the standard deviation of independent
-    changes of all entries of W, fixed over a trial. `label_noise`: standard deviation of the noise of the targets, fresh at
-    each of the `steps` of gradient descent. `n`: neurons of the simulation; `draws`: of each noise; `saves`: points of
-    learning time. `key`: a jax.random key or an integer seed. `progress`: show a bar.
+    Each perturbation changes the impulse response (the output after a unit pulse of input). The *answer* to a perturbation is
+    the mean square of this change. For noise, the mean is over the samples up to a time of the trial. For learning, it is over
+    all samples. The d' of an answer compares the two networks: it is the mean over draws in the second network minus that in
+    the first, divided by the root mean square of the two standard deviations. It is 0 where nothing has changed yet. The
+    question is that of [GB26]. Equations: docs/invisible_overlaps.md, "Learning as a perturbation".
 
-    The answer to a perturbation is the mean square of the change of the impulse response: to noise, over the samples up to
-    a time of the trial; to learning, over all samples. Its d' is the mean over draws in the second network minus that in
-    the first, over the root mean square of the two standard deviations; 0 where nothing has changed yet.
+    - `first`, `second`: two `Overlaps` with the same impulse response under `rnn`.
+    - `task`: a filter task of finite horizon, which the networks learn.
+    - `rnn`: linear, with Euler steps (`dt`).
+    - `activity_noise`: intensity of white noise that each neuron gets as an input of its own, of variance
+      activity_noise^2 / dt.
+    - `weight_noise`: sqrt(N) times the standard deviation of independent changes of all entries of W, fixed over a trial.
+    - `label_noise`: standard deviation of noise on the targets, drawn anew at each step of gradient descent.
+    - `learning_rate`, `steps`: of gradient descent.
+    - `n`: number of neurons in the simulation. `draws`: number of draws of each noise. `saves`: number of saved learning times.
+    - `key`: a jax.random key or an integer seed. `progress`: whether to show a bar.
 
     Returns a Dataset with dims `source` ("theory", "simulation"), `noise` ("activity", "weights"), `network` ("first",
-    "second"), `draw`, `time` of the trial, and `learning_time`:
+    "second"), `draw`, `time` of the trial (in the unit of tau), and `learning_time` (learning rate x step).
 
-    - before learning, `output(network, source, input, time, readout)`, the impulse response; `target(time, readout,
-      input)`; and `activity_power(network, source, input, time)`, the mean square of the activity over neurons;
-    - under noise, `noise_answer(network, noise, draw, time)` of the simulation; `noise_mean` and `noise_std` (network,
-      source, noise, time); `noise_d_prime(source, noise, time)`, and `noise_d_prime_error(noise, time)`, its bootstrapped
-      standard error in the simulation;
-    - of learning, `loss(network, source, learning_time)` without noise; `learning_answer(network, source, draw,
-      learning_time)`; `learning_mean` and `learning_std` (network, source, learning_time); `learning_d_prime` and
-      `learning_d_prime_error` (source, learning_time); `learning_d_prime_early(learning_time)`, the law of early learning.
+    - Before learning: `output(network, source, input, time, readout)`, the impulse response; `target(time, readout, input)`;
+      and `activity_power(network, source, input, time)`, the mean square of the activity over neurons.
+    - Under noise: `noise_answer(network, noise, draw, time)`, the answers in the simulation; `noise_mean` and `noise_std`
+      (network, source, noise, time), their mean and standard deviation over draws; `noise_d_prime(source, noise, time)`; and
+      `noise_d_prime_error(noise, time)`, the bootstrapped standard error of d' in the simulation.
+    - Of learning: `loss(network, source, learning_time)`, without label noise;
+      `learning_answer(network, source, draw, learning_time)`; `learning_mean` and `learning_std` (network, source,
+      learning_time); `learning_d_prime` and `learning_d_prime_error` (source, learning_time); and
+      `learning_d_prime_early(learning_time)`, the prediction of the law of early learning.
 
-    The theory of noise has no draws, and is of first order in changes of W; that of learning is in overlaps, for the draws
-    of the simulation. Equations: docs/invisible_overlaps.md, "Learning as a perturbation". Raises ValueError for networks
-    whose responses differ, a nonlinear phi, continuous time, an infinite horizon, and values out of range;
-    `DivergenceError` where learning does.
+    The theory of noise computes means and standard deviations without draws, and is of first order in changes of W. The theory
+    of learning trains overlaps, with the same draws of label noise as the simulation.
+
+    Raises ValueError for networks with different responses, a nonlinear phi, continuous time, an infinite horizon, and values
+    out of range. Raises `DivergenceError` if learning diverges.
     """
     objective = _checked((first, second), task, rnn)
     stds = {"activity_noise": activity_noise, "weight_noise": weight_noise, "label_noise": label_noise}
@@ -101,7 +109,7 @@ def degeneracy(
     draws, key = count("draws", draws, least=2), random_key("key", key)
     shape_key, *draw_keys = jax.random.split(key, 3)
     pairs = [(net, alike(net, n, shape_key)) for net in (first, second)]
-    noisy = LabelNoise(task, [0.0] + [stds["label_noise"]] * draws)  # the first of the batch learns without noise
+    noisy = LabelNoise(task, [0.0] + [stds["label_noise"]] * draws)  # the first network of the batch learns without noise
     parts = []
     with tqdm(total=4, disable=not progress, unit="run", leave=False) as bar:
         for states, draw_key in zip(pairs, draw_keys, strict=True):
@@ -125,9 +133,10 @@ def degeneracy(
 
 
 def alike(net: Overlaps, n: int, key: Any) -> Network:
-    """A network of `n` neurons with these overlaps; those of one `n` and key have m and u in common if they share A.
+    """A network of `n` neurons with these overlaps. For equal `n`, `key` and A, two such networks have the same m and u.
 
-    P = sqrt(n) Q F with the upper triangular F, of which the leading vectors alone decide the leading columns.
+    A is the block [m u]^T [m u] / N. The vectors are P = sqrt(n) Q F, where F is upper triangular. So the leading columns of F
+    depend only on the overlaps of the leading vectors, m and u.
     """
     layout = net.layout
     basis = Overlaps(np.eye(layout.size), *layout).sample(n, key).vectors
@@ -137,17 +146,17 @@ def alike(net: Overlaps, n: int, key: Any) -> Network:
 
 
 def d_prime(mean: Any, std: Any) -> Any:
-    """The difference of the two means along the first axis over the root mean square of the spreads, 0 for 0 / 0."""
+    """The difference of the two means (first axis) over the root mean square of the two standard deviations; 0 for 0 / 0."""
     scale = np.sqrt((std[0] ** 2 + std[1] ** 2) / 2)
     return (mean[1] - mean[0]) / np.where(scale > 0, scale, 1.0)
 
 
 def _checked(nets: tuple[Any, Any], task: Any, rnn: Any) -> SampledLoss:
-    """The loss in samples of the response, of which both networks must have the same."""
+    """The loss as a function of the samples of the response. Raises ValueError unless both networks have the same response."""
     for net in nets:
         if not isinstance(net, Overlaps) or net.gram.ndim != 2:
             came = f"{type(net).__name__} came" if not isinstance(net, Overlaps) else f"a batch of {len(net.gram)} came"
-            raise argument_error("first, second", "be single Overlaps", came, "Take network.overlaps() of a network.")
+            raise argument_error("first, second", "be single Overlaps", came, "For a Network, pass network.overlaps().")
     for name, thing, kind in (("task", task, LinearFilter), ("rnn", rnn, RNN)):
         if not isinstance(thing, kind):
             raise argument_error(name, f"be of type {kind.__name__}", f"{type(thing).__name__} came")
@@ -156,14 +165,14 @@ def _checked(nets: tuple[Any, Any], task: Any, rnn: Any) -> SampledLoss:
         first, second = (np.asarray(objective.response(net)) for net in nets)
     difference = np.max(np.abs(second - first))
     if difference > SAME * np.max(np.abs(first)):
-        came = f"they differ by up to {difference:.2g}"
-        mend = "Change invisible overlaps alone: first.replace(uu=2.05, mu=0.8)."
+        came = f"the two responses differ by up to {difference:.2g}"
+        mend = "Change only invisible overlaps, as in first.replace(uu=2.05, mu=0.8)."
         raise argument_error("second", "have the impulse response of `first`", came, mend)
     return objective
 
 
 def _before(net: Overlaps, network: Network, rnn: RNN, samples: int) -> dict[str, Any]:
-    """Response and mean square activity of theory and simulation."""
+    """Impulse response and mean square activity, of theory and of simulation."""
     trials = impulses(net.inputs, samples, rnn.step(None))
     latents, split = rnn.latents(net, trials).values, net.inputs + net.rank
     activity = rnn.activity(network, trials).values
@@ -176,7 +185,7 @@ def _before(net: Overlaps, network: Network, rnn: RNN, samples: int) -> dict[str
 
 
 def _under_noise(net: Overlaps, network: Network, rnn: RNN, samples: int, stds: dict[str, float], keys: Any) -> dict[str, Any]:
-    """Answers to either noise, and their moments."""
+    """Answers to noise in activity and in weights, with their means and standard deviations."""
     activity = stds["activity_noise"], activity_noise_covariance, activity_noise_answers
     weights = stds["weight_noise"], weight_noise_covariance, weight_noise_answers
     answers, moments = [], []
@@ -195,7 +204,7 @@ def _under_noise(net: Overlaps, network: Network, rnn: RNN, samples: int, stds: 
 
 
 def _learned(runs: list[xr.Dataset], layout: Layout, objective: SampledLoss) -> dict[str, Any]:
-    """Losses without label noise, and answers to learning with it, of the overlaps of theory and of simulation."""
+    """Losses without label noise, and answers to learning with it: of overlaps (theory) and of the network (simulation)."""
     answers = np.stack([_changes(objective, grams(run)[1:], layout) for run in runs])
     dims = ("source", "learning_time")
     return {
@@ -210,7 +219,7 @@ def _learned(runs: list[xr.Dataset], layout: Layout, objective: SampledLoss) -> 
 @in_float64
 @eqx.filter_jit
 def _changes(objective: SampledLoss, gram: Any, layout: Layout) -> Float[AnyArray, "draws saves"]:
-    """The mean square change of the response since the first point of each draw."""
+    """For each draw, the mean square change of the response since the first saved point."""
 
     def change(trajectory: Float[AnyArray, "saves D D"]) -> Float[AnyArray, " saves"]:
         responses = jax.vmap(lambda one: objective.response(Overlaps(one, *layout)))(trajectory)
@@ -221,9 +230,10 @@ def _changes(objective: SampledLoss, gram: Any, layout: Layout) -> Float[AnyArra
 
 @in_float64
 def _early(net: Overlaps, task: LinearFilter, rnn: RNN, rule: GradientDescent, std: float, time: np.ndarray) -> dict[str, Any]:
-    """Moments of the answer to learning with the tangent kernel K of the start: f changes by s g + Gaussian noise.
+    """Mean and standard deviation of the answer to early learning, for which the tangent kernel K is that of the start.
 
-    g = -K (f - f*), K = 2 dt J J^T, J = df/dF; the noise has the covariance s eta std^2 K^2 at learning time s.
+    At learning time s, f has changed by s g plus Gaussian noise. Here g = -K (f - f*), K = 2 dt J J^T and J = df/dF. The noise
+    has the covariance s eta std^2 K^2, with the learning rate eta.
     """
     function, start = answers(net, task, rnn), jnp.ravel(net.factor)
     slopes = function.slopes(start)
@@ -239,7 +249,7 @@ def _early(net: Overlaps, task: LinearFilter, rnn: RNN, rule: GradientDescent, s
 
 
 def _compared(both: Any, rnn: RNN, loss_units: str) -> xr.Dataset:
-    """The Dataset of both networks, with d' and its errors, and labels."""
+    """The Dataset of both networks, with d', its standard errors, and labels."""
     both = both.transpose("network", ...)
     variables = {}
     for kind, dims in (("noise", ("source", "noise", "time")), ("learning", ("source", "learning_time"))):
@@ -262,7 +272,7 @@ def _compared(both: Any, rnn: RNN, loss_units: str) -> xr.Dataset:
 
 
 def _standard_error(answers: Float[np.ndarray, "2 *kind draws time"]) -> Float[np.ndarray, "*kind time"]:
-    """Of d' over draws, by resampling those of each network."""
+    """The bootstrapped standard error of d': the draws of each network are resampled."""
 
     def statistic(first: np.ndarray, second: np.ndarray, axis: int) -> np.ndarray:
         pair = np.stack([first, second])

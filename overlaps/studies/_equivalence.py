@@ -1,4 +1,4 @@
-"""When two networks have the same function: the latent gauge, its canonical form, poles and residues, and outputs on probes."""
+"""Which networks have the same function: change of gauge, canonical form, poles and residues, and a comparison of outputs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,15 +12,21 @@ from overlaps.connectivity import Layout, Overlaps, State
 from overlaps.dynamics import RNN
 from overlaps.studies._slice import interval
 
-SINGULAR = 1e-10  # relative size below which a singular value or an eigenvalue counts as zero
+SINGULAR = 1e-10  # a singular value or an eigenvalue below this fraction of the largest one counts as zero
 PROBES = 16  # random input sequences on which outputs are compared
 
 
 def gauge(state: Any, mixing: Any) -> Any:
-    """The same network in other latent coordinates: u -> u a, v -> v a^-T, which leaves W = u v^T / N as it is.
+    """The same network in other latent coordinates: u -> u a, v -> v a^-T, with an invertible R x R matrix a.
 
-    `state`: `Overlaps`, `Network` or `MeanField`, single or a batch. `mixing`: the invertible (R, R) matrix a, or a number at
-    rank 1. Activity, output and loss stay, whatever phi is. Raises ValueError for a matrix of another shape, or a singular one.
+    The latents are the R numbers that describe the recurrent activity along the columns of u. This change of coordinates,
+    called a change of gauge, leaves W = u v^T / N as it is. So activity, output and loss stay the same, for every phi
+    (docs/invisible_overlaps.md, "One function, many networks").
+
+    - `state`: `Overlaps`, `Network` or `MeanField`, of one network or of a batch.
+    - `mixing`: the matrix a, of shape (R, R); at rank 1 also a number.
+
+    Returns a state of the same kind. Raises ValueError for a matrix of another shape, or a singular matrix.
     """
     rank = _low_rank(state).layout.rank
     a = np.atleast_2d(real_array("mixing", mixing))
@@ -34,12 +40,16 @@ def gauge(state: Any, mixing: Any) -> Any:
 
 
 def canonical(state: Any) -> Overlaps:
-    """The overlaps of a network in the one gauge where input drives the latents one after the other.
+    """The overlaps of a network in one standard gauge, in which the input drives the latents one after the other.
 
-    The gauge is a = the first R independent columns of [vm, vu vm, vu^2 vm, ...]; for a single input vm is then the first unit
-    vector, and vu a companion matrix that sends each latent to the next. It reads vm and vu alone, so that it serves every phi:
-    networks of one rank that are gauge copies of each other have equal canonical overlaps (docs/invisible_overlaps.md). Raises
-    ValueError for a network with latents that no input reaches: its function is that of a lower rank.
+    A change of gauge, u -> u a and v -> v a^-T, gives the same network in other latent coordinates (see `gauge`). This function
+    chooses a as the first R independent columns of [vm, vu vm, vu^2 vm, ...]. For a single input, vm is then the first unit
+    vector, and vu is a companion matrix that sends each latent to the next. The choice depends on vm and vu alone, so it works
+    for every phi. Networks of one rank that are gauge copies of each other have equal canonical overlaps
+    (docs/invisible_overlaps.md, "One function, many networks").
+
+    `state`: `Overlaps`, `Network` or `MeanField`, not a batch. Raises ValueError for a batch, and for a network with latents
+    that no input reaches: its function is that of a network of lower rank.
     """
     net = _single(state).overlaps()
     reached, block = np.zeros((net.rank, 0)), np.asarray(net["vm"])
@@ -59,11 +69,16 @@ def canonical(state: Any) -> Overlaps:
 def poles(state: Any, rnn: RNN) -> xr.Dataset:
     """Poles and residues of a linear network: its impulse response is f(t) = sum over modes of residue exp(pole t).
 
-    Dims `mode`, the R recurrent ones from the slowest to the fastest, then the input filter of pole -1 / tau; `readout` and
-    `input`. Variables `pole_real`, `pole_imag` (mode), per unit of time, and `residue_real`, `residue_imag` (mode, readout,
-    input). The gauge leaves them as they are, and they are all that the function fixes. Under Euler f_k is the sum of residue
-    (1 + dt pole)^k. Raises ValueError for nonlinear phi, and where two modes coincide so closely that the response is no sum of
-    exponentials.
+    `state`: `Overlaps`, `Network` or `MeanField` of one network, of rank R. `rnn`: linear. Returns a Dataset with dims `mode`,
+    `readout` and `input`. The modes are the R recurrent modes, from the slowest to the fastest, and then the input filter,
+    whose pole is -1 / tau.
+
+    - `pole_real`, `pole_imag` (mode): the pole, per unit of time.
+    - `residue_real`, `residue_imag` (mode, readout, input): the residue, per unit of time.
+
+    A change of gauge leaves poles and residues as they are. The function of the network fixes these numbers, and nothing else.
+    Under Euler steps, the response at sample k is the sum of residue (1 + dt pole)^k. Raises ValueError for nonlinear phi. Also
+    raises ValueError if two modes coincide so closely that the response is no sum of exponentials.
     """
     rnn.require_linear()
     net = _single(state).overlaps()
@@ -71,7 +86,7 @@ def poles(state: Any, rnn: RNN) -> xr.Dataset:
     values, right = system
     if np.linalg.cond(right) > 1 / SINGULAR or np.min(np.abs(values)) < SINGULAR * max(1.0, np.max(np.abs(values))):
         came = f"the eigenvalues of vu are {values.round(6)}"
-        raise argument_error("state", "have modes that are distinct, and distinct from the input filter", came)
+        raise argument_error("state", "have modes that are distinct from each other and from the input filter", came)
     order = np.lexsort((-values.imag, -values.real))
     values, right, left = values[order], right[:, order], np.linalg.inv(right)[order]
     recurrent = np.einsum("or,rn,nk,ki->noi", net["zu"], right, left / values[:, None], net["vm"])
@@ -91,14 +106,19 @@ def poles(state: Any, rnn: RNN) -> xr.Dataset:
 
 @in_float64
 def function_distance(one: Any, other: Any, rnn: RNN) -> float:
-    """How far apart the outputs of two networks are on random inputs, relative to the largest output so far: 0 to 2.
+    """How far apart the outputs of two networks are on random inputs, relative to the largest output so far (0 to 2).
 
-    `one`, `other`: `Overlaps`, `Network` or `MeanField` of any ranks R and R', with the same inputs and outputs. Both get the
-    same sequences of independent normal input and run from 0 in Euler steps of tau. Outputs of linear networks are then sums
-    of their Markov parameters zm, zu vu^k vm, and where the first R + R' + 1 of these agree, all do (Cayley and Hamilton). For
-    other analytic phi the difference of outputs is an analytic function of the input, which is zero nearly nowhere unless it
-    is zero everywhere. So the distance is that of rounding if, and but for chance only if, the functions are equal. Raises
-    ValueError for networks that differ in inputs or outputs.
+    - `one`, `other`: `Overlaps`, `Network` or `MeanField` of any ranks R and R', with the same numbers of inputs and outputs.
+    - `rnn`: gives phi. Both networks get the same 16 sequences of independent normal input, and run from activity 0 in Euler
+      steps of length tau, whatever the time step of `rnn` is.
+
+    The distance decides whether the two functions are equal. The outputs of linear networks are sums of the Markov parameters
+    zm and zu vu^k vm. If the first R + R' + 1 of these agree in two networks, all agree (Cayley and Hamilton). For other
+    analytic phi, the difference of two outputs is an analytic function of the input. Such a function is zero everywhere, or it
+    is zero only for inputs of measure zero. So equal functions have a distance of the size of rounding errors. Different
+    functions have a larger distance, except by chance.
+
+    Raises ValueError for networks that differ in the numbers of inputs or outputs.
     """
     sizes = [(state.layout.inputs, state.layout.outputs) for state in (_single(one), _single(other))]
     if sizes[0] != sizes[1]:
@@ -115,23 +135,38 @@ def function_distance(one: Any, other: Any, rnn: RNN) -> float:
 
 
 def functionally_equal(one: Any, other: Any, rnn: RNN, tolerance: float = 1e-9) -> bool:
-    """Whether two networks answer every input alike, decided by `function_distance`, which must be at most `tolerance`."""
+    """Whether two networks give the same output to every input: `function_distance` is at most `tolerance`.
+
+    Arguments and errors are as in `function_distance`.
+    """
     return function_distance(one, other, rnn) <= number("tolerance", tolerance, above=0.0)
 
 
 def equivalent(overlaps: Overlaps, rnn: RNN, set: Mapping[str, Any]) -> Overlaps:
-    """The same function, other invisible overlaps: a network with some of them set, as in {"uu": 2.05, "mu": 0.8}.
+    """A network with the same function, in which some invisible overlaps are set to given values.
 
-    Names and values as in `Overlaps.replace`. Raises ValueError for an overlap that is visible under `rnn`, and where the
-    result is not positive semi-definite; for a single overlap the error names the interval that it may have (`admissible`).
+    An overlap is the scalar product of two connectivity vectors, divided by the number N of neurons. It is invisible if the
+    function of the network does not depend on it under `rnn`.
+
+    - `overlaps`: the network. `rnn`: decides which overlaps are invisible.
+    - `set`: names and values of overlaps, as in `Overlaps.replace`.
+
+    Returns `Overlaps`. Raises ValueError for an overlap that is visible under `rnn`, and for values whose overlap matrix is not
+    positive semi-definite. For a single overlap the error names the interval that this overlap can have (see `admissible`).
+
+    >>> import overlaps as ov
+    >>> net, rnn = ov.Overlaps.random(0), ov.RNN(dt=0.1)
+    >>> twin = ov.studies.equivalent(net, rnn, set={"uu": 2.05, "mu": 0.8})
+    >>> ov.studies.functionally_equal(net, twin, rnn)
+    True
     """
     layout = overlaps.layout
     seen = layout.matrix(np.array(rnn.visible(layout)))
     for name in set:
         rows, columns = layout.block(name) or layout.entry(name)
         if np.any(seen[rows, columns]):
-            mend = f"Invisible here are {', '.join(overlaps.invisible(rnn))}."
-            raise argument_error("set", "name invisible overlaps", f"{name!r} is visible, and fixes the function", mend)
+            mend = f"The invisible overlaps are {', '.join(overlaps.invisible(rnn))}."
+            raise argument_error("set", "name invisible overlaps", f"{name!r} is visible, so the function depends on it", mend)
     try:
         return overlaps.replace(**set)
     except ValueError as error:
@@ -140,7 +175,7 @@ def equivalent(overlaps: Overlaps, rnn: RNN, set: Mapping[str, Any]) -> Overlaps
         if "positive semi-definite" not in str(error) or len(set) > 1 or not known or overlaps.gram.ndim > 2:
             raise
         lower, upper = interval(np.asarray(overlaps.gram), pairs[known[0]].row, pairs[known[0]].column)
-        must = f"lie between {lower:.6g} and {upper:.6g}, the other overlaps being as they are"
+        must = f"lie between {lower:.6g} and {upper:.6g}, while the other overlaps stay as they are"
         raise argument_error(known[0], must, f"{set[known[0]]} came") from None
 
 

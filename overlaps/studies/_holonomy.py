@@ -1,4 +1,4 @@
-"""What gradient flow does not undo: the holonomy of learning A, B, and A again, and the law that it obeys."""
+"""The change of overlaps that remains when gradient flow learns A, then B, then A again, and the law that predicts it."""
 
 import json
 from typing import Any
@@ -16,25 +16,37 @@ from overlaps.learning import GradientFlow, Phase, grams, learn
 from overlaps.studies._answers import Answers, answers, labelled, moved, require_overlaps
 
 CONVERGED = GradientFlow(duration=1e4, rtol=1e-10, atol=1e-12, stop_gradient=1e-8)
-NEWTON_STEPS = 6  # to the network half-way between two tasks
+NEWTON_STEPS = 6  # from a solution of one task to the network half-way between the two tasks
 
 
 def holonomy(net: Overlaps, first: Any, second: Any, rnn: RNN, cycles: int = 1, progress: bool = False) -> xr.Dataset:
-    """Cycles of gradient flow, `first`, `second`, `first` again, ..., each to convergence, and what each leaves behind.
+    """Learn `first`, `second`, `first` again, and so on by gradient flow, and list the change that each cycle leaves behind.
 
-    `net` is trained on `first` to begin with. Dims `cycle`, `step` (from one cycle to the next) and `overlap`: `sigma(cycle,
-    overlap)` after each training on `first`, of which there are cycles + 1; `change(step, overlap)`, what each cycle adds;
-    `predicted(step, overlap)`, what `predicted_holonomy` says of it; `function_change(step)`, the norm of the change of what
-    the network answers in `first`, which says how well the flow converged. Raises what `learn` and `predicted_holonomy` raise,
-    and ValueError where the flow does not converge.
+    Each training runs to convergence. After a cycle (`second`, then `first` again) the network has the same function as before,
+    but not exactly the same overlaps. This change of the overlaps is the holonomy of the cycle (docs/invisible_overlaps.md,
+    "What gradient flow leaves behind").
+
+    - `net`: the initial overlaps. `net` is first trained on `first`, before the first cycle begins.
+    - `first`, `second`: filter tasks of finite horizon under an rnn with `dt`, or fixed trials with the squared error.
+    - `rnn`: as in `learn`. `cycles`: number of cycles. `progress`: whether to show a bar.
+
+    Returns a Dataset with dims `cycle`, `step` (from one cycle to the next) and `overlap`:
+
+    - `sigma(cycle, overlap)`: the overlaps after each training on `first`. There are cycles + 1 of these trainings.
+    - `change(step, overlap)`: the change of the overlaps in each cycle.
+    - `predicted(step, overlap)`: the prediction of `predicted_holonomy` for this change.
+    - `function_change(step)`: how much the answers (the outputs that `first` compares with its targets) change in a cycle, as a
+      norm. It shows how well the flow converged.
+
+    Raises ValueError if the flow does not converge, and all that `learn` and `predicted_holonomy` raise.
     """
     require_overlaps(net)
     tasks = [first, *[second, first] * count("cycles", cycles)]
     phases = [Phase(f"{'AB'[index % 2]} {index // 2 + 1}", task, CONVERGED) for index, task in enumerate(tasks)]
     run = learn(net, phases, rnn, saves=2, progress=progress)
     if set(json.loads(run.attrs["endings"])) != {"stop_gradient"}:
-        came = f"endings are {run.attrs['endings']}"
-        raise argument_error("first, second", "be tasks that gradient flow comes to solve", came)
+        came = f"its phases ended by {run.attrs['endings']} in place of stop_gradient"
+        raise argument_error("first, second", "be tasks on which gradient flow converges", came)
     ends = run.isel(time=[np.flatnonzero(run["phase"] == phase.name)[-1] for phase in phases[::2]])
     states = [Overlaps(gram, *net.layout) for gram in grams(ends)]
     predicted = np.stack([predicted_holonomy(state, first, second, rnn).values for state in states[:-1]])
@@ -53,23 +65,29 @@ def holonomy(net: Overlaps, first: Any, second: Any, rnn: RNN, cycles: int = 1, 
 
 @in_float64
 def predicted_holonomy(net: Overlaps, first: Any, second: Any, rnn: RNN) -> xr.DataArray:
-    """The change of each overlap by one cycle of gradient flow from `net`, a solution of `first`, to `second` and back.
+    """Predict the change of each overlap in a cycle of gradient flow from `net`, a solution of `first`, to `second` and back.
 
-    To second order in the distance of the tasks, a DataArray over `overlap`. Gradient flow moves at right angles to the
-    networks of one function; so a cycle is the horizontal lift of a loop in the space of functions, and what it leaves behind
-    is the curvature of that lift times the area of the loop. With the modes i of the function at half-way between the tasks,
-    of learning rates lambda_i, and the distance Delta of the tasks along them,
+    The prediction is of second order in the distance of the tasks. The answers of a network are the outputs that a task
+    compares with its targets. Gradient flow moves a network at right angles to all directions in which the answers stay the
+    same. So the path of the network is the horizontal lift of a path in the space of answers, and a cycle is the lift of a
+    closed loop. What remains after the loop is the curvature of the lift times the area of the loop:
 
-        holonomy = sum over i < j of Delta_i Delta_j (lambda_i - lambda_j) / (lambda_i + lambda_j) [X_i, X_j],
+        holonomy = sum over i < j of Delta_i Delta_j (lambda_i - lambda_j) / (lambda_i + lambda_j) [X_i, X_j].
 
-    where X_i is the shortest change of the network that moves mode i by 1 (docs/invisible_overlaps.md). Raises
-    ValueError for tasks that are not filters of finite horizon under an rnn with `dt`, or fixed trials with the squared error,
-    and for tasks that do not compare the same samples.
+    The modes i are orthogonal directions in the space of answers, each with a learning rate lambda_i of its own. They belong to
+    the network half-way between the tasks. Delta_i is the distance of the tasks along mode i, X_i is the shortest change of the
+    network that moves mode i by 1, and [X_i, X_j] is the Lie bracket of two such changes. Derivation:
+    docs/invisible_overlaps.md, "What gradient flow leaves behind".
+
+    Returns a DataArray over `overlap`. Raises ValueError unless both tasks are filters of finite horizon under an rnn with
+    `dt`, or fixed trials with the squared error, and for tasks that do not compare the same samples.
     """
     require_overlaps(net)
     one, other = answers(net, first, rnn), answers(net, second, rnn)
     if one.roots.shape != other.roots.shape or not np.allclose(one.roots, other.roots):
-        raise argument_error("second", "compare the same samples as `first`", f"{second!r} came after {first!r}")
+        raise argument_error(
+            "second", "compare the same samples as `first`", f"`first` is {first!r} and `second` is {second!r}"
+        )
     start = jnp.ravel(net.factor)
     modes = one.modes(start)
     middle = _nearest(one, start, (one.targets + other.targets) / 2, modes)
@@ -79,7 +97,7 @@ def predicted_holonomy(net: Overlaps, first: Any, second: Any, rnn: RNN) -> xr.D
 
 @eqx.filter_jit
 def _nearest(function: Answers, entries: AnyArray, targets: AnyArray, modes: int) -> AnyArray:
-    """The network close by whose answers are nearest to `targets`, by Gauss-Newton steps of smallest norm."""
+    """The network near `entries` whose answers are closest to `targets`, by Gauss-Newton steps of smallest norm."""
     for _ in range(NEWTON_STEPS):
         left, sizes, right = jnp.linalg.svd(function.slopes(entries), full_matrices=False)
         steps = (left.T @ (targets - function.respond(entries)))[:modes] / sizes[:modes]
@@ -93,15 +111,16 @@ def _curvature_times_area(function: Answers, entries: AnyArray, distance: AnyArr
     basis, rates = left[:, :modes], sizes[:modes] ** 2
 
     def shortest(entries: AnyArray) -> AnyArray:
-        """X_i as columns."""
+        """The changes X_i, one in each column."""
         slopes = basis.T @ function.slopes(entries)
         return slopes.T @ jnp.linalg.inv(slopes @ slopes.T)
 
-    turning = jax.jacfwd(shortest)(entries)  # of X_j^a with entry b
-    derivatives = jnp.einsum("ajb,bi->aij", turning, shortest(entries))  # of X_j along X_i
+    turning = jax.jacfwd(shortest)(entries)  # derivative of component a of X_j with respect to entry b
+    derivatives = jnp.einsum("ajb,bi->aij", turning, shortest(entries))  # derivative of X_j along X_i
     components = basis.T @ distance
     areas = jnp.outer(components, components) * jnp.subtract.outer(rates, rates) / jnp.add.outer(rates, rates)
-    # Areas are antisymmetric: the sum of area_ij [X_i, X_j] over i < j is that of area_ij times the derivatives over all i, j.
+    # The areas are antisymmetric. So the sum of area_ij [X_i, X_j] over i < j equals the sum over all i and j of area_ij
+    # times the derivative of X_j along X_i.
     return jnp.einsum("ij,aij->a", areas, derivatives)
 
 

@@ -1,4 +1,4 @@
-"""What a network remembers of B after it has learned A, B and A again."""
+"""What a network remembers of task B after it has learned A, then B, then A again."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from overlaps.tasks import FreshTrials, LabelNoise, LinearFilter, Trials, expone
 
 HISTORY, CONTROL = "A-B-A", "A-A-A"
 PHASES = ("A", "B", "A again")
-PROBE = 20.0  # time constants for which filters of infinite horizon are compared
+PROBE = 20.0  # responses of filters of infinite horizon are compared over this number of time constants
 
 
 def memory(
@@ -30,31 +30,46 @@ def memory(
     key: Any = None,
     progress: bool = False,
 ) -> xr.Dataset:
-    """Train A, then B, then A again, and beside it A three times, for the same time and with the same noise.
+    """Train a network on A, then B, then A again, and beside it train a control on A three times.
 
-    Both protocols share the first A, and so all that it leaves behind. `state`: an `Overlaps`, `MeanField` or `Network`.
-    `tasks`: A and B; None for exponential filters of the rates 0.2 and 0.4 over a horizon of 20. `rnn`: None for a linear one
-    with steps of 0.1. `rule`: of each phase; None for a gradient flow of duration 20. `saves`: saved points per phase. `key`:
-    for tasks that draw samples.
+    Both protocols take the same time and have the same noise. They share the first A, and so all that it leaves behind. An
+    overlap is the scalar product of two connectivity vectors, divided by the number of neurons. Overlaps on which the function
+    of the network depends are visible. All others are invisible. B is *written* if the two protocols end with the same function
+    and with different invisible overlaps. Then the invisible distance exceeds by far the function distance, which shows what
+    training has still to remove. What is written is *kept* if its decay rate is 0 (docs/training_history.md,
+    "A, B, and A again").
 
-    Returns a Dataset with dims `protocol` ("A-B-A", "A-A-A"), `time` and `overlap`, and variables `sigma(protocol, time,
-    overlap)`, `loss(protocol, time)`, the charges `gauge`, `balance` and `spectrum` that gradient flow of linear networks
-    conserves, whatever phi is (docs/symmetries.md); `visible_distance(time)` and `invisible_distance(time)`, Euclidean norms of
-    the difference of the two protocols; `visible_return(protocol)` and `invisible_return(protocol)`, those of the difference
-    between the end of the first A and that of the last; `function_distance(pair)`, the root mean square difference of outputs
-    on the trials of A, which for filter tasks is that under white noise, the L2 norm of the difference of impulse responses.
-    `decay_rate` is that of the invisible distance per learning time, fitted over the second half of the last phase, with its
-    standard error. `phase` names the phases of A-B-A.
+    - `state`: an `Overlaps`, `MeanField` or `Network`, not a batch.
+    - `tasks`: the two tasks A and B. None: exponential filters of the rates 0.2 and 0.4, with a horizon of 20.
+    - `rnn`: as in `learn`. None: a linear one with steps of 0.1.
+    - `rule`: the learning rule of each phase. None: a gradient flow of duration 20.
+    - `saves`: number of saved points per phase.
+    - `key`: a jax.random key or an integer seed, for tasks that draw samples.
+    - `progress`: whether to show a bar.
 
-    B is written where the protocols end with the same function and other invisible overlaps: the invisible distance then
-    exceeds by far the function distance, which is what training has still to remove. It is kept where the decay rate is 0.
-    Raises ValueError for anything but two tasks, a rule that stops early, or a batch, and what `learn` raises.
+    Returns a Dataset with dims `protocol` ("A-B-A", "A-A-A"), `time` (learning time, learning rate x step) and `overlap`. The
+    coordinate `phase` names the phases of A-B-A. The variables are:
+
+    - `sigma(protocol, time, overlap)` and `loss(protocol, time)`.
+    - `gauge`, `balance` and `spectrum`: the charges, which are the quantities that gradient flow of linear networks conserves.
+      All three are computed whatever phi is (docs/symmetries.md, "Charges from symmetries").
+    - `visible_distance(time)` and `invisible_distance(time)`: Euclidean distance between the two protocols, over the visible
+      and over the invisible overlaps.
+    - `visible_return(protocol)` and `invisible_return(protocol)`: Euclidean distance between the end of the first A and the end
+      of the last A.
+    - `function_distance(pair)`: root mean square difference of the outputs of two networks, on the trials of A. For filter
+      tasks the input is white noise, and this is the L2 norm of the difference of the impulse responses.
+    - `decay_rate` and `decay_rate_error`: the rate per learning time at which the invisible distance decays, and its standard
+      error, from a fit over the second half of the last phase.
+
+    Raises ValueError for anything but two tasks, for a rule that can stop early, and for a batch. Also raises what `learn`
+    raises.
     """
     first, second = _pair(tasks)
     rnn = RNN(dt=0.1) if rnn is None else rnn
     rule = GradientFlow(20.0) if rule is None else rule
     if rule.stop_loss is not None or rule.stop_gradient is not None:
-        raise argument_error("rule", "run for a given time, the same for both protocols", "it can stop early")
+        raise argument_error("rule", "run for a given time, which is the same for both protocols", "it can stop early")
     if state.factor.ndim > 2 or np.ndim(getattr(rule, "learning_rate", 0.0)):
         name, must = ("state", "be a single network") if state.factor.ndim > 2 else ("rule", "have a single learning rate")
         raise argument_error(name, must, "a batch came", "Run the protocols one by one.")
@@ -86,7 +101,7 @@ def _pair(tasks: Any) -> tuple[Any, Any]:
 
 
 def _joined(begun: xr.Dataset, branch: xr.Dataset, rule: Rule) -> xr.Dataset:
-    """The overlaps, losses and charges of the first A and what follows it."""
+    """The overlaps, losses and charges of the first A, joined with those of the phases that follow it."""
     branch = branch.assign_coords(time=branch["time"] + begun["time"][-1])
     whole = xr.concat([run[["sigma", "loss"]] for run in (begun, branch)], "time", coords="minimal", compat="override")
     whole["time"].attrs = begun["time"].attrs
@@ -96,7 +111,7 @@ def _joined(begun: xr.Dataset, branch: xr.Dataset, rule: Rule) -> xr.Dataset:
 
 
 def _distances(dataset: xr.Dataset) -> dict[str, Any]:
-    """Distances of the protocols over time, of each of them from its first A, and how fast the first of these decays."""
+    """Distances between the protocols, distances of each protocol from its first A, and the decay of the first of them."""
     sigma = dataset["sigma"].transpose("protocol", "time", "overlap").values
     phases = dataset["phase"].values
     apart = sigma[0] - sigma[1]
@@ -119,7 +134,7 @@ def _distances(dataset: xr.Dataset) -> dict[str, Any]:
 
 
 def exponential_rate(times: np.ndarray, values: np.ndarray) -> tuple[float, float]:
-    """The rate of an exponential decay with its standard error, NaN for values that are not all of one sign."""
+    """The rate of an exponential decay and its standard error; both are NaN unless all values have the same sign."""
     if not (np.all(values > 0) or np.all(values < 0)):
         return np.nan, np.nan
     fit: Any = linregress(times, np.log(np.abs(values)))
@@ -127,20 +142,23 @@ def exponential_rate(times: np.ndarray, values: np.ndarray) -> tuple[float, floa
 
 
 def _functions(ends: dict[str, State], task: Any, rnn: RNN) -> dict[str, Any]:
-    """How far the outputs of networks are apart, pair by pair."""
+    """How far apart the outputs of the networks are, for each pair of networks."""
     inputs, dt, scale = _probe(task.task if isinstance(task, LabelNoise) else task, rnn)
     outputs = {name: rnn.output(state, inputs, None if rnn.dt else dt).values for name, state in ends.items()}
     pairs = [(HISTORY, CONTROL), (HISTORY, "first A"), (CONTROL, "first A")]
     apart = [np.sqrt(scale * np.sum((outputs[one] - outputs[other]) ** 2)) for one, other in pairs]
-    names = xr.IndexVariable("pair", [" / ".join(pair) for pair in pairs], said("ends that are compared"))
+    names = xr.IndexVariable("pair", [" / ".join(pair) for pair in pairs], said("networks that are compared"))
     return {"function_distance": xr.DataArray(apart, {"pair": names}, attrs=said("root mean square difference of outputs"))}
 
 
 def _probe(task: Any, rnn: RNN) -> tuple[np.ndarray, float, float]:
-    """Inputs (trials, time, I), the time between samples, and what turns a sum of squared outputs into their mean square."""
+    """Inputs (trials, time, I), the time between samples, and a factor for outputs on these inputs.
+
+    The factor turns the sum of the squared outputs into their mean square.
+    """
     if isinstance(task, LinearFilter):
         dt = rnn.dt or rnn.tau / 20
         inputs = impulses(task.inputs, round((task.horizon or PROBE * rnn.tau) / dt), dt)
-        return inputs, dt, dt  # by the isometry of Ito: white noise of unit intensity on every input
+        return inputs, dt, dt  # isometry of Ito, for white noise of unit intensity on every input
     trials: Trials = task.sample(0) if isinstance(task, FreshTrials) else task
     return np.asarray(trials.inputs), trials.dt, 1 / (trials.inputs.shape[0] * trials.inputs.shape[1])

@@ -1,4 +1,7 @@
-"""The systems and learning rules of the memory table: what each rule is run on, and the law by which it breaks charges."""
+"""What each row of the memory table runs: networks and tasks, learning rules, and the law by which each rule changes a charge.
+
+A charge is a quantity that gradient flow conserves, such as uu - vv (docs/symmetries.md, "Charges from symmetries").
+"""
 
 import functools
 from collections.abc import Callable
@@ -18,31 +21,31 @@ from overlaps.studies._memory import exponential_rate, memory
 from overlaps.tasks import exponential_filter, label_noise, teacher
 
 POINTS = 4  # values of the parameter in each scan
-REPEATS = 8  # noises per value
-EDGE_STEPS = 20000  # in which oscillations at the edge of stability die out
-NEURONS = 100  # of networks that Adam trains
+REPEATS = 8  # draws of the noise per value
+EDGE_STEPS = 20000  # enough for oscillations at the edge of stability to die out
+NEURONS = 100  # in the networks that Adam trains
 
 
 class System(NamedTuple):
-    """Two tasks, a start, and how finely and how long to train."""
+    """Two tasks, an initial state, and the step sizes and durations of its training."""
 
     start: State
     rnn: RNN
     first: Any
     second: Any
-    learning_rate: float  # small against the edge of stability
-    duration: float  # of a phase, in which the slowest direction converges
-    early: float  # a time in which much of A is learned
-    edge: tuple[float, float]  # learning rates beyond the edge of stability from which the network comes back
-    decay: float  # of weights, slow against learning
+    learning_rate: float  # far below the edge of stability, where descent becomes unstable
+    duration: float  # learning time of a phase, enough for the slowest direction to converge
+    early: float  # learning time in which much of A is learned
+    edge: tuple[float, float]  # range of learning rates beyond the edge of stability at which training still converges
+    decay: float  # weight decay, slow compared with learning
 
 
 class Law(NamedTuple):
-    """How what is measured grows with the parameter of a rule."""
+    """A scaling law: how a measured quantity grows with the parameter of a rule."""
 
     parameter: str
     measured: str
-    expected: float  # exponent, NaN for none
+    expected: float  # the expected exponent, NaN if there is none
     values: Any  # (points,)
     results: Any  # (points,), or (points, repeats) under noise
 
@@ -57,7 +60,11 @@ def _linear() -> System:
 
 
 def _erf(amplitude: float = 1.0) -> System:
-    """Teachers that erf networks can become: filters would drive them to ever smaller activity, where erf is linear."""
+    """Erf networks that learn to imitate teachers, which are other erf networks.
+
+    The students can have the same function as these teachers. Filters would instead drive erf networks to smaller and smaller
+    activity, where erf is linear.
+    """
     rnn = RNN("erf", dt=0.5)
     teachers = [Overlaps(3 * np.eye(4)).replace(zm=1.0, zu=1.0, vm=1.0, vu=vu, mm=1.0, uu=1.0, mu=0.3) for vu in (0.8, 0.4)]
     inputs = {"duration": 6.0, "pulse": 3.0 * amplitude, "length": 2.0, "noise": 3.0 * amplitude}
@@ -73,7 +80,8 @@ MEAN_FIELD = "erf mean field"
 SYSTEMS: dict[str, Callable[[], System]] = {"linear": _linear, "erf": _erf, MEAN_FIELD: _mean_field}
 
 
-# Each rule gives its protocols at one value of its parameter, the learning time per unit of learning rate x step, and its law.
+# Each of these functions runs one rule. It returns the protocols at one value of the parameter of the rule, the learning time
+# per unit of learning rate x step, and the scaling law.
 
 
 def _flow(system: System, key: Any) -> tuple[xr.Dataset, float, Law]:
@@ -86,7 +94,7 @@ def _flow(system: System, key: Any) -> tuple[xr.Dataset, float, Law]:
         return protocols, 1.0, Law("tolerance of the solver", "change of uu - vv", np.nan, values, np.array(results))
     values, results = _doubled(1.5e-3), []
     for value in values:
-        # The loss is quadratic in the amplitude, and so the time to learn.
+        # The loss is quadratic in the amplitude, so the time to learn goes as 1 / amplitude^2.
         rule = GradientFlow(0.1 / value**2, rtol=1e-10, atol=1e-12)
         sigma = learn(system.start, _erf(value).first, system.rnn, rule, saves=2)["sigma"]
         balance = sigma.sel(overlap="mm") - sigma.sel(overlap="zz")
@@ -141,7 +149,10 @@ def _decay(system: System, key: Any) -> tuple[xr.Dataset, float, Law]:
 
 
 def _inert(learning_rate: Any, effective: float) -> optax.GradientTransformation:
-    """Momentum that makes the learning rate an effective one, learning_rate / (1 - momentum): one clock for all momenta."""
+    """Descent with momentum 1 - learning_rate / effective.
+
+    Then learning_rate / (1 - momentum) is `effective` for all momenta, so their learning times can be compared.
+    """
     return optax.sgd(learning_rate, momentum=1 - learning_rate / effective)
 
 
@@ -186,7 +197,7 @@ WHY = {
     "label noise (rate)": "all, at second order of each step, at solutions too",
     "label noise (std)": "all, at second order of each step, at solutions too",
     "weight decay": "all: the penalty is not invariant",
-    "momentum": "all, by inertia",
+    "momentum": "all: each step contains past gradients",
     "Adam": "all, at first order: it looks at single neurons",
 }
 
@@ -197,7 +208,7 @@ def _protocols(system: System, rule: Any, std: float = 0.0, key: Any = None) -> 
 
 
 def _steps(system: System, learning_rate: float) -> GradientDescent:
-    """Plain descent for the duration of a phase."""
+    """Plain gradient descent that lasts for the duration of a phase."""
     return GradientDescent(learning_rate, round(system.duration / learning_rate))
 
 
@@ -211,7 +222,7 @@ def _gauge(dataset: xr.Dataset) -> np.ndarray:
 
 
 def _changes(system: System, rates: np.ndarray, optimizer: Any = None) -> np.ndarray:
-    """The change of uu - vv in the same learning time at each learning rate: doubled rates take half the steps."""
+    """The change of uu - vv in the same learning time at each learning rate. A doubled rate takes half the steps."""
     steps = round(system.early / rates[0])
     rule = GradientDescent(rates, steps, optimizer)
     charges = _gauge(learn(system.start, system.first, system.rnn, rule, saves=2**POINTS + 1))
@@ -221,7 +232,10 @@ def _changes(system: System, rates: np.ndarray, optimizer: Any = None) -> np.nda
 
 @in_float64
 def _sharpness(states: Overlaps, system: System) -> np.ndarray:
-    """The largest eigenvalue of the Hessian of the loss of A in the factor: descent beyond 2 / sharpness is unstable."""
+    """The largest eigenvalue of the Hessian of the loss of A in the factor.
+
+    Gradient descent with a learning rate above 2 / sharpness is unstable.
+    """
     objective = system.first.objective(system.start, system.rnn)
 
     def loss(factor: Any) -> Any:

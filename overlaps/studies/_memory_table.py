@@ -1,4 +1,4 @@
-"""Which learning rules keep the history of a network, why, and how fast the others lose or write it: a table of runs."""
+"""A table of learning rules: which of them keep the history of a network, why, and how fast the others lose it or write it."""
 
 import json
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from overlaps._support import argument_error, random_key, said
 from overlaps.studies._memory import CONTROL, exponential_rate
 from overlaps.studies._memory_rules import MEAN_FIELD, POINTS, RULES, SYSTEMS, WHY, Law
 
-PHI = "; mixing of neurons (balance, spectrum), by phi"
+PHI = "; phi breaks the symmetry of mixing neurons (charges balance and spectrum)"
 TIME = "1 / learning time"
 TEXTS = ("kept", "broken", "parameter", "measured")
 VARIABLES = {
     "kept": ("whether history is kept", "1"),
     "broken": ("symmetries that are broken", "1"),
-    "written": ("invisible distance to the control after A, B, A", "1"),
-    "function_distance": ("root mean square difference of outputs to the control after A, B, A", "1"),
+    "written": ("distance to the control in invisible overlaps, after A, B, A", "1"),
+    "function_distance": ("root mean square difference between the outputs of network and control, after A, B, A", "1"),
     "decay_rate": ("rate at which the invisible distance decays in the last A", TIME),
     "decay_rate_error": ("standard error of the rate at which the invisible distance decays", TIME),
     "charge_start": ("uu - vv at the start", "1"),
@@ -41,22 +41,42 @@ VARIABLES = {
 def memory_table(
     rules: Sequence[str] | None = None, systems: Sequence[str] | None = None, key: Any = 0, progress: bool = False
 ) -> xr.Dataset:
-    """Whether learning rules keep history: protocols A-B-A beside A-A-A, and a scaling law, for each rule and system.
+    """Whether learning rules keep the history of a network: `memory` and a scaling law for each rule and each system.
 
-    `rules`: some of "gradient flow", "small steps", "large steps" (beyond the edge of stability), "label noise (rate)", "label
-    noise (std)", "weight decay", "momentum" and "Adam"; `systems`: some of "linear", "erf" and "erf mean field", which is run
-    for gradient flow alone; None for all. Linear networks learn exponential filters of the rates 0.2 and 0.4, erf networks to
-    imitate erf teachers of vu = 0.8 and 0.4; all start from the same overlaps. Adam trains networks of 100 neurons, the other
-    rules overlaps (for erf in the Gaussian closure). `key` draws noise and neurons.
+    For each cell, `memory` trains a network on A, then B, then A again, and a control on A three times. The *gauge charge*
+    uu - vv is a quantity that gradient flow conserves. Its change says whether the network still knows its start. Takes a few
+    minutes. Results and laws: docs/training_history.md, "A, B, and A again" and "The laws".
 
-    Returns a Dataset with dims `rule`, `system` and `point`. Of the protocols: `written`, the invisible distance to the control
-    at the end, `function_distance`, that of their outputs then, `decay_rate` of `written` and its error, `charge_start`,
-    `charge_learned` and `charge_end`, the gauge charge uu - vv of the control at first, after a phase and after three,
-    `forgetting_rate`, its rate of decay in the last phase, when the network has nothing left to learn. Of the law: `parameter`,
-    `measured` (texts), `values` and `results` (rule, system, point), `exponent`, `exponent_error` (the standard error of
-    scipy.stats.linregress on logarithms) and `expected`. Texts: `kept`, from these numbers, and `broken`, the symmetry that is.
-    Rates are per learning time; that of momentum is learning rate x step / (1 - momentum). Cells that are not run are NaN and
-    "". Laws: docs/training_history.md. Raises ValueError for unknown names. Takes a few minutes.
+    - `rules`: some of "gradient flow", "small steps", "large steps" (beyond the edge of stability, where descent is unstable),
+      "label noise (rate)", "label noise (std)", "weight decay", "momentum" and "Adam". None: all.
+    - `systems`: some of "linear", "erf" and "erf mean field". None: all. "erf mean field" is run for gradient flow alone.
+    - `key`: a jax.random key or an integer seed, for noise and neurons.
+    - `progress`: whether to show a bar.
+
+    Linear networks learn exponential filters of the rates 0.2 and 0.4. Erf networks learn to imitate erf teachers of vu = 0.8
+    and 0.4. All start from the same overlaps. Adam trains networks of 100 neurons. The other rules train overlaps, for erf in
+    the Gaussian closure (which assumes jointly Gaussian vectors).
+
+    Returns a Dataset with dims `rule`, `system` and `point`. Cells that are not run are NaN, or "" for texts. Rates are per
+    learning time. Learning time is learning rate x step, and for momentum learning rate x step / (1 - momentum). From the
+    protocols:
+
+    - `written`: the distance between network and control at the end, over the invisible overlaps.
+    - `function_distance`: the root mean square difference of their outputs at the end.
+    - `decay_rate` and `decay_rate_error`: the rate at which `written` decays, and its standard error.
+    - `charge_start`, `charge_learned`, `charge_end`: uu - vv of the control at the start, after one phase and after three
+      phases.
+    - `forgetting_rate`: the rate at which uu - vv of the control decays in the last phase, when nothing is left to learn.
+    - `kept`: a text that sums up these numbers. `broken`: a text that names the symmetries of gradient flow that are broken.
+
+    From the law:
+
+    - `parameter` and `measured`: texts that name the parameter of the rule and the measured quantity.
+    - `values` and `results` (rule, system, point): the values of the parameter, and the measured quantity at each of them.
+    - `exponent`, `exponent_error`, `expected`: the exponent with which the quantity grows with the parameter, its standard
+      error (of scipy.stats.linregress on logarithms), and the expected exponent.
+
+    Raises ValueError for unknown names.
     """
     rules, systems = _chosen("rules", rules, RULES), _chosen("systems", systems, SYSTEMS)
     key = random_key("key", key)
@@ -91,7 +111,10 @@ def _chosen(argument: str, names: Sequence[str] | None, known: Any) -> list[str]
 
 
 def _protocol_numbers(dataset: xr.Dataset, clock: float) -> dict[str, Any]:
-    """What the protocols say; `clock` is the learning time that passes in one unit of learning rate x step."""
+    """The numbers and the text that the protocols give.
+
+    `clock` is the learning time that passes in one unit of learning rate x step.
+    """
     control = dataset["gauge"].sel(protocol=CONTROL).values[:, 0, 0]
     phases = dataset["phase"].values
     third, times = phases == "A again", dataset["time"].values * clock
@@ -110,7 +133,7 @@ def _protocol_numbers(dataset: xr.Dataset, clock: float) -> dict[str, Any]:
     structure = "kept" if lost < 1e-6 else "lost" if lost > 0.9 else f"{lost:.1g} lost"
     fades = numbers["decay_rate"] * (times[third][-1] - times[third][0]) > 0.1
     if numbers["written"] < 10 * numbers["function_distance"]:
-        trace = "not told from unfinished learning"
+        trace = "too small to tell from unfinished learning"
     else:
         trace = f"{numbers['written']:.0e} written" + (", fading" if fades else "")
     return numbers | {"kept": f"start: {structure}; B: {trace}"}

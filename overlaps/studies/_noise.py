@@ -1,7 +1,8 @@
-"""What noise in activity or in weights does to the output of a linear network: exact covariances, and simulations.
+"""How noise in activity or in weights changes the output of a linear network: covariances by theory, and simulations.
 
-Of a network that is perturbed the output reads p = [v z]^T dh / N alone, where dh is the deviation of its activity. These R + O
-numbers close: they decay, and are fed back by vu and zu (docs/invisible_overlaps.md, "Learning as a perturbation").
+A perturbation changes the activity by dh. The output depends on dh only through p = [v z]^T dh / N. These R + O numbers obey a
+closed equation: they decay, and they are fed back by vu and zu (docs/invisible_overlaps.md, "Learning as a perturbation"). From
+this equation follow the covariances: exactly for noise in activity, and to first order for noise in weights.
 """
 
 from typing import Any
@@ -17,17 +18,17 @@ from overlaps.connectivity import Network, Overlaps, square_root
 from overlaps.dynamics import RNN
 from overlaps.studies._answers import impulses
 
-NUMBERS_AT_ONCE = 2**20  # of random weights, in networks that are simulated side by side
+NUMBERS_AT_ONCE = 2**20  # largest number of random weights in networks that are simulated side by side
 
-Covariance = Float[np.ndarray, "samples pairs samples pairs"]  # pairs of an output and an input
+Covariance = Float[np.ndarray, "samples pairs samples pairs"]  # a pair is one output and one input
 Moment = Float[np.ndarray, " samples"]
 
 
 def activity_noise_covariance(net: Overlaps, rnn: RNN, samples: int) -> Covariance:
-    """N times the covariance of the response's deviation, where every neuron has white noise of unit intensity as an input.
+    """N times the covariance of the change of the response, if every neuron has white noise of unit intensity as an input.
 
-    It reaches p as [v z]^T xi / N, of covariance C / N with C = [v z]^T [v z] / N: the answer reads vu, zu and C. Responses to
-    impulses at different inputs have noise of their own.
+    The noise xi acts on p as [v z]^T xi / N. This has the covariance C / N with C = [v z]^T [v z] / N. So the change of the
+    response depends on vu, zu and C alone. Responses to impulses at different inputs have independent noise.
     """
     kicks = _answers_to_kicks(net, rnn, samples) * np.sqrt(rnn.step(None)) / rnn.tau
     noisy = np.einsum("kjor,rs->kojs", kicks, square_root(_readers(net))).reshape(samples * net.outputs, -1)
@@ -36,10 +37,11 @@ def activity_noise_covariance(net: Overlaps, rnn: RNN, samples: int) -> Covarian
 
 
 def weight_noise_covariance(net: Overlaps, rnn: RNN, samples: int) -> Covariance:
-    """N times the covariance of the response's deviation, for W + Xi / sqrt(N) with independent N(0, 1) entries of Xi.
+    """N times the covariance of the change of the response, for W + Xi / sqrt(N) with independent N(0, 1) entries of Xi.
 
-    To first order in Xi, which reaches p as E [k_m; k], E = [v z]^T Xi [m u] / N^(3/2). The entries of E have the covariance
-    C x A / N with A = [m u]^T [m u] / N: the answer reads all overlaps.
+    The result is of first order in Xi. To this order Xi acts on p as E [k_m; k], with the filtered inputs k_m, the latents k
+    and E = [v z]^T Xi [m u] / N^(3/2). The entries of E have the covariance C x A / N (a Kronecker product), with C = [v z]^T
+    [v z] / N and A = [m u]^T [m u] / N. So the change of the response depends on all overlaps.
     """
     dt, split = rnn.step(None), net.inputs + net.rank
     latents = rnn.latents(net, impulses(net.inputs, samples, dt)).values
@@ -50,9 +52,9 @@ def weight_noise_covariance(net: Overlaps, rnn: RNN, samples: int) -> Covariance
 
 
 def running_moments(covariance: Covariance) -> tuple[Moment, Moment]:
-    """Mean and variance of the mean square, up to each sample, of Gaussian deviations of mean 0.
+    """Mean and variance of the mean square of Gaussian deviations of mean 0, over the samples up to each sample.
 
-    Of the first k samples they are tr S / k and 2 tr S^2 / k^2, with S their covariance.
+    For the first k samples they are tr S / k and 2 tr S^2 / k^2, where S is the covariance of these samples.
     """
     counts = np.arange(1, len(covariance) + 1)
     powers = np.einsum("koko->k", covariance)
@@ -64,7 +66,10 @@ def running_moments(covariance: Covariance) -> tuple[Moment, Moment]:
 def activity_noise_answers(
     network: Network, rnn: RNN, samples: int, std: float, keys: Any
 ) -> Float[AnyArray, "draws samples O I"]:
-    """Responses of all N neurons minus those without noise, one per key; noise as in the covariance, times `std`."""
+    """For each key, the response of N neurons with noise in activity minus the response without noise.
+
+    The noise is that of `activity_noise_covariance`, times `std`.
+    """
     return _answers(network, rnn, samples, std * np.sqrt(rnn.step(None)) / rnn.tau, keys, in_weights=False)
 
 
@@ -72,7 +77,10 @@ def activity_noise_answers(
 def weight_noise_answers(
     network: Network, rnn: RNN, samples: int, std: float, keys: Any
 ) -> Float[AnyArray, "draws samples O I"]:
-    """Responses of all N neurons minus those without noise, one per key; noise as in the covariance, times `std`."""
+    """For each key, the response of N neurons with noise in weights minus the response without noise.
+
+    The noise is that of `weight_noise_covariance`, times `std`.
+    """
     return _answers(network, rnn, samples, std / np.sqrt(network.n), keys, in_weights=True)
 
 
@@ -104,7 +112,7 @@ def _answers(
 
 
 def _answers_to_kicks(net: Overlaps, rnn: RNN, samples: int) -> Float[np.ndarray, "samples samples O read"]:
-    """The output at sample k after unit kicks to each entry of p in the step after sample j; zero for j >= k."""
+    """The output at sample k after a unit kick to each entry of p in the step after sample j; zero for j >= k."""
     read = net.rank + net.outputs
     feedback = np.zeros((read, read))
     feedback[:, : net.rank] = np.concatenate([net["vu"], net["zu"]])
@@ -112,7 +120,7 @@ def _answers_to_kicks(net: Overlaps, rnn: RNN, samples: int) -> Float[np.ndarray
     kernel = [np.eye(read)[net.rank :]]
     for _ in range(samples - 2):
         kernel.append(kernel[-1] @ advance)
-    kernel.append(np.zeros_like(kernel[0]))  # for kicks that are still to come
+    kernel.append(np.zeros_like(kernel[0]))  # a kick does not change the output before it comes
     lag = np.subtract.outer(np.arange(samples), np.arange(samples)) - 1
     return np.stack(kernel)[np.maximum(lag, -1)]
 

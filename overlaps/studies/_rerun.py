@@ -1,4 +1,4 @@
-"""Results of studies as descriptions from which the study can be run again."""
+"""Run a study again from the description of its arguments in its Dataset."""
 
 import json
 from collections.abc import Callable
@@ -27,13 +27,13 @@ VALIDATE = ("task", "rnn", "rule", "sizes", "seeds", "key", "exact", "saves")  #
 
 
 def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
-    """Run again what a Dataset describes, and return the new Dataset; works after a netCDF round trip.
+    """Run again what a Dataset describes, and return the new Dataset.
 
     `dataset`: a result of `learn`, of `validate`, of `studies.degeneracy`, `memory` or `memory_table`, or of
-    `integration.compare_regimes`. The run has all the arguments of the first one, and gives the same numbers on the same
-    machine. `progress`: show a bar.
+    `integration.compare_regimes`. It may come from a netCDF file. The new run has all the arguments of the first one, and gives
+    the same numbers on the same machine. `progress`: whether to show a bar.
 
-    A batch of `learn` runs again with the networks that are in the Dataset: rerun(dataset.isel(batch=0)) repeats the first
+    If `learn` trained a batch, the networks that are in the Dataset run again: rerun(dataset.isel(batch=0)) repeats the first
     network. A study always runs again as a whole.
 
     Raises ValueError for a Dataset that comes from none of these functions, and for a Dataset whose arguments held something

@@ -1,4 +1,4 @@
-"""Everything that a network could be without changing its function: ranges of its invisible overlaps, and draws of them."""
+"""All networks with the same function: the ranges of their invisible overlaps, and random draws of such networks."""
 
 from typing import Any
 
@@ -14,25 +14,37 @@ from overlaps.connectivity import Overlaps
 from overlaps.dynamics import RNN
 from overlaps.studies._answers import require_overlaps
 
-DEFINITE = 1e-9  # relative size of the smallest eigenvalue from which on an overlap matrix has room around it
-STEPS_PER_OVERLAP = 100  # of the random walk, by which it has forgotten its start
+DEFINITE = 1e-9  # an overlap matrix is singular if its smallest eigenvalue is below this fraction of the largest
+STEPS_PER_OVERLAP = 100  # steps of the random walk after which it has forgotten its start
 
 
 def admissible(overlaps: Overlaps, rnn: RNN) -> xr.Dataset:
-    """The interval that each invisible overlap may have without changing the function.
+    """The interval of values that each invisible overlap can have without a change of the function.
 
-    Over the dim `overlap`, the invisible ones under `rnn`: `value`; `lower` and `upper`, between which that overlap alone can
-    be moved, all others held; `least`, what it has at least when the other invisible overlaps may move as well. There is no
-    largest value then: a self-overlap grows without limit, and with it the others (docs/invisible_overlaps.md). An entry a.b
-    is limited by Schur complements, (a.b - p)^2 <= s_a s_b with p and s what the other vectors fix of a.b, a.a and b.b. Raises
-    ValueError for a batch.
+    An overlap is invisible if the function of the network does not depend on it under `rnn`. The limits of the interval follow
+    from the rest of the overlap matrix, which must stay positive semi-definite.
+
+    `overlaps`: the network. `rnn`: decides which overlaps are invisible. Returns a Dataset over the dim `overlap`, which
+    contains the invisible overlaps:
+
+    - `value`: the value that the overlap has in this network.
+    - `lower` and `upper`: the interval if this overlap alone moves, and all others stay fixed.
+    - `least`: the smallest value if the other invisible overlaps may move as well, -inf if there is none. There is then no
+      largest value of any overlap: a self-overlap can grow without limit, and the others with it.
+
+    If all other overlaps stay fixed, the overlap of two different vectors a and b obeys (a.b - p)^2 <= s_a s_b. To find p, s_a
+    and s_b, project a and b on the span of the other vectors. Then p is the overlap of the two projections, and s_a and s_b are
+    the self-overlaps of the remainders. These are Schur complements (docs/invisible_overlaps.md,
+    "One function, many networks").
+
+    Raises ValueError for a batch.
     """
     require_overlaps(overlaps, "overlaps")
     gram, layout = np.asarray(overlaps.gram), overlaps.layout
     visible = np.array(rnn.visible(layout))
     seen = layout.matrix(visible)
     chosen = [pair for pair in layout.pairs if not seen[pair.row, pair.column]]
-    # With the other self-overlaps as large as they please, only vectors whose self-overlaps are fixed still hold one down.
+    # All invisible self-overlaps can become arbitrarily large. So only vectors with a visible self-overlap still set a limit.
     fixed = np.flatnonzero(np.diagonal(seen))
     least = np.full(len(chosen), -np.inf)
     for index, pair in enumerate(chosen):
@@ -52,7 +64,7 @@ def admissible(overlaps: Overlaps, rnn: RNN) -> xr.Dataset:
 
 
 def interval(gram: Float[np.ndarray, "D D"], row: int, column: int) -> tuple[float, float]:
-    """Between which values one entry of a positive semi-definite matrix keeps it so."""
+    """The interval in which one entry of a positive semi-definite matrix can move such that the matrix stays so."""
     ends = sorted({row, column})
     rest = np.setdiff1d(np.arange(len(gram)), ends)
     explained = _explained(gram, ends, rest)
@@ -65,13 +77,19 @@ def interval(gram: Float[np.ndarray, "D D"], row: int, column: int) -> tuple[flo
 
 @in_float64
 def sample_equivalent(overlaps: Overlaps, rnn: RNN, number_of_networks: int, key: Any, scale: float = 2.0) -> Overlaps:
-    """Networks with the same function and random invisible overlaps, drawn evenly: a batch of `Overlaps`.
+    """Draw networks with the same function and random invisible overlaps, as a batch of `Overlaps`.
 
-    Even with respect to volume in the invisible overlaps, over all positive semi-definite overlap matrices whose visible
-    overlaps are these and whose invisible self-overlaps are at most `scale` times these, without which there would be no end.
-    Each is the end of a random walk of its own (hit and run: a random direction, then an even draw from the segment that is
-    admissible). `key`: a jax.random key or an integer seed. Raises ValueError for a batch, for scale <= 1, and for a singular
-    overlap matrix, which leaves no room.
+    The draws are uniform in the volume of the invisible overlaps, over all positive semi-definite overlap matrices with the
+    visible overlaps of the given network. A self-overlap could grow without limit. So each invisible self-overlap is at most
+    `scale` times that of the given network. Each draw is the end of a random walk of its own (hit and run). Each step of the
+    walk chooses a random direction, and then a uniform point on the segment of admissible matrices in this direction.
+
+    - `overlaps`: the network, not a batch. `rnn`: decides which overlaps are invisible.
+    - `number_of_networks`: number of draws.
+    - `key`: a jax.random key or an integer seed.
+    - `scale`: a number above 1.
+
+    Raises ValueError for a batch, for scale <= 1, and for a singular overlap matrix, which leaves no room for a walk.
     """
     require_overlaps(overlaps, "overlaps")
     gram, layout = np.asarray(overlaps.gram), overlaps.layout
@@ -79,7 +97,9 @@ def sample_equivalent(overlaps: Overlaps, rnn: RNN, number_of_networks: int, key
     values = np.linalg.eigvalsh(gram)
     if values[0] < DEFINITE * values[-1]:
         came = f"its smallest eigenvalue is {values[0]:.2g}"
-        raise argument_error("overlaps", "be positive definite, to have room around it", came, "Raise its self-overlaps.")
+        raise argument_error(
+            "overlaps", "be positive definite, so that its overlaps can move", came, "Raise its self-overlaps."
+        )
     free = 1.0 - layout.matrix(np.array(rnn.visible(layout)))
     steps = STEPS_PER_OVERLAP * int(np.triu(free).sum())
     keys = jax.random.split(random_key("key", key), number_of_networks)
@@ -88,7 +108,7 @@ def sample_equivalent(overlaps: Overlaps, rnn: RNN, number_of_networks: int, key
 
 @eqx.filter_jit
 def _walk(gram: AnyArray, free: AnyArray, largest: AnyArray, keys: jax.Array, steps: int) -> AnyArray:
-    """The ends of random walks of `steps` over the entries `free` of a matrix, one walk per key."""
+    """The ends of random walks of `steps` steps over the entries `free` of a matrix, one walk for each key."""
 
     def step(now: AnyArray, key: jax.Array) -> tuple[AnyArray, None]:
         direction_key, length_key = jax.random.split(key)
@@ -109,6 +129,6 @@ def _walk(gram: AnyArray, free: AnyArray, largest: AnyArray, keys: jax.Array, st
 
 
 def _explained(gram: np.ndarray, ends: Any, rest: Any) -> np.ndarray:
-    """What the vectors `rest` fix of the overlaps among the vectors `ends`: G_er G_rr^+ G_re."""
+    """The part of the overlaps among the vectors `ends` that lies in the span of the vectors `rest`: G_er G_rr^+ G_re."""
     across = gram[np.ix_(rest, ends)]
     return across.T @ np.linalg.lstsq(gram[np.ix_(rest, rest)], across, rcond=1e-12)[0]

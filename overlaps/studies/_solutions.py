@@ -1,4 +1,4 @@
-"""The solutions of a task around one of them: which directions learning closes fast, slowly, or never."""
+"""The solutions of a task around one solution: the directions that learning closes fast, slowly, or never."""
 
 from typing import Any
 
@@ -14,31 +14,45 @@ from overlaps.dynamics import RNN
 from overlaps.learning import metric
 from overlaps.studies._answers import FLAT, require_overlaps
 
-LARGEST_GRADIENT = 1e-6  # |dL/dF| up to which a state counts as a solution
+LARGEST_GRADIENT = 1e-6  # a state counts as a solution if |dL/dF| is at most this
 
 
 @in_float64
 def solution_manifold(net: Overlaps, task: Any, rnn: RNN) -> xr.Dataset:
-    """The manifold of solutions through `net`: its dimension and tangent space, and how learning approaches it.
+    """The manifold of solutions through the solution `net`: its dimension, its tangent space, and how learning approaches it.
 
-    Close to a solution sigma* gradient flow is d sigma/ds = -Gbar H (sigma - sigma*), with the metric Gbar of `overlaps.metric`
-    and the Hessian H of the loss in overlaps. Deviations along a `direction` shrink as exp(-rate s); directions of rate 0 are
-    the tangent space of the manifold of networks with this loss. Of these, as many as there are invisible overlaps leave the
-    visible ones alone, up to R^2 more are the latent gauge as it acts on visible ones, and what remains is `free`: at a generic
-    solution none.
+    Close to a solution sigma*, gradient flow obeys d sigma/ds = -Gbar H (sigma - sigma*). Here s is the learning time, Gbar is
+    the metric of `overlaps.metric`, and H is the Hessian of the loss in overlaps. A deviation along a `direction` shrinks as
+    exp(-rate s). The directions of rate 0 span the tangent space of the manifold of networks with this loss
+    (docs/invisible_overlaps.md, "One function, many networks").
 
-    Dims `overlap`, `source`, `direction`: as many directions as overlaps, the fastest first. Variables `rate(direction)` per
-    learning time, `direction_overlaps(direction, overlap)` of length 1, `flat(direction)`, `hessian(overlap, source)`, `loss`,
-    and the numbers `dimension`, `invisible`, `gauge` and `free`. Raises ValueError for a state that is no solution
-    (|dL/dF| > 1e-6): train it by a rule with `stop_gradient` first.
+    - `net`: overlaps of one network that solves the task.
+    - `task`, `rnn`: as in `learn`.
+
+    Returns a Dataset with dims `overlap`, `source` (overlaps again) and `direction`. There are as many directions as overlaps,
+    and the fastest comes first.
+
+    - `rate(direction)`: the rate per learning time.
+    - `direction_overlaps(direction, overlap)`: the direction, as a vector of length 1.
+    - `flat(direction)`: whether the rate is 0.
+    - `hessian(overlap, source)` and `loss`.
+    - `dimension`: the number of flat directions, which is the sum of the following three numbers.
+    - `invisible`: the number of invisible overlaps. So many flat directions leave the visible overlaps alone.
+    - `gauge`: the number of directions, at most R^2, in which changes of gauge (u -> u a, v -> v a^-T) move visible overlaps.
+    - `free`: the number of other flat directions. At a generic solution there are none.
+
+    Raises ValueError for a batch and for a state that is no solution (|dL/dF| > 1e-6, with a factor F of the overlap matrix).
+    Train such a state first by a rule with `stop_gradient`.
     """
     require_overlaps(net)
     objective, layout = task.objective(net, rnn), net.layout
     loss, slope, hessian = (np.asarray(each) for each in _expansion(objective, net))
     slope_norm = float(np.linalg.norm(net.factor @ slope))
     if not slope_norm <= LARGEST_GRADIENT:
-        mend = "Train it first, by a rule with stop_gradient=1e-8 and long enough to get there."
-        raise argument_error("net", "be a solution of the task", f"|dL/dF| is {slope_norm:.2g} there", mend)
+        mend = "Train it first, by a rule that has stop_gradient=1e-8 and runs long enough to reach it."
+        raise argument_error(
+            "net", "be a solution of the task", f"the norm of its gradient, |dL/dF|, is {slope_norm:.2g}", mend
+        )
     root = square_root(metric(net, rnn).values)
     rates, modes = np.linalg.eigh(root @ hessian @ root)
     rates, directions = rates[::-1], (root @ modes).T[::-1]
@@ -54,8 +68,8 @@ def solution_manifold(net: Overlaps, task: Any, rnn: RNN) -> xr.Dataset:
     meanings = {
         "dimension": "dimension of the manifold of solutions",
         "invisible": "directions along invisible overlaps alone",
-        "gauge": "directions of the latent gauge besides",
-        "free": "directions besides these",
+        "gauge": "further directions, along changes of gauge",
+        "free": "further directions, which are neither",
     }
     return xr.Dataset(
         {
@@ -88,7 +102,7 @@ def _expansion(objective: Any, net: Overlaps) -> tuple[AnyArray, AnyArray, AnyAr
 
 
 def _gauge_directions(net: Overlaps) -> np.ndarray:
-    """How the overlaps change under each of the R^2 infinitesimal mixings of latents, one row each."""
+    """The change of the overlaps under each of the R^2 infinitesimal mixings of latents, one in each row."""
     gram, layout = np.asarray(net.gram), net.layout
     u, v = (np.arange(layout.size)[layout.slices[letter]] for letter in "uv")
     changes = []

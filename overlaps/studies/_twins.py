@@ -1,4 +1,4 @@
-"""Twins: networks from the same start that learned different tasks first and the same one after."""
+"""Twins: two networks from the same start that learn different tasks first, and then the same task."""
 
 import functools
 import json
@@ -21,17 +21,21 @@ from overlaps.tasks import Trials, decision_making, flip_flop, teacher
 HISTORIES, LAST = ("A", "B"), "C"
 STAGES = ("Initial", "A/B", LAST)
 MOMENTUM, CLIP, SAVES = 0.9, 0.005, 31
-# [GB26] gives all but zv, vv and zz, which its output does not depend on.
+# [GB26] gives all entries except zv, vv and zz. The output of the teacher does not depend on these three.
 TEACHER = ((1.8, 1.6, 2.0, 0.5), (1.6, 2.2, 1.5, 2.3), (2.0, 1.5, 3.0, 0.0), (0.5, 2.3, 0.0, 5.0))
 
 
 @in_float64
 def twin_starts(twins: int = 100, key: Any = 0) -> Overlaps:
-    """A batch of random rank-1 starts: off-diagonal overlaps |N(0, 0.4^2)|, diagonal ones uniform between 0.5 and 2 ([GB26]).
+    """A batch of random rank-1 networks from which twins start.
 
-    13.5 % of such draws are no overlap matrix and are drawn again: the starts have this distribution, conditioned on being
-    positive semi-definite. Off-diagonal overlaps then have the mean 0.304 in place of 0.319, diagonal ones 1.279 in place of
-    1.25. `key`: a jax.random key or an integer seed. Raises ValueError for fewer than one.
+    As in [GB26], off-diagonal overlaps are |N(0, 0.4^2)|, and diagonal ones are uniform between 0.5 and 2. Of such draws, 13.5
+    % are no overlap matrix, because they are not positive semi-definite. These are drawn again. So the starts have this
+    distribution, conditioned on being positive semi-definite: off-diagonal overlaps have the mean 0.304 instead of 0.319, and
+    diagonal ones 1.279 instead of 1.25.
+
+    `twins`: number of starts. `key`: a jax.random key or an integer seed. Returns `Overlaps` with a batch of `twins` networks.
+    Raises ValueError for fewer than one.
     """
     twins, key = count("twins", twins), random_key("key", key)
     accepted = np.zeros((0, 4, 4))
@@ -47,13 +51,25 @@ def twin_starts(twins: int = 100, key: Any = 0) -> Overlaps:
 
 @in_float64
 def twin_tasks(key: Any = 0, trials: int = 8, dt: float = 0.1) -> dict[str, Trials]:
-    """The tasks A, B and C of the history experiment of [GB26], as fixed sets of `trials` that `key` draws.
+    """The tasks A, B and C of the experiment on training history in [GB26], as fixed sets of trials.
 
-    A: a flip-flop with pulses of height 2 every 1 to 2 tau, to be held at +-1 from 0.5 tau after their end (a delay that [GB26]
-    does not give), for 10 tau. B: decision-making with input noise 0.05. C: a teacher with phi = erf and the overlaps zm 0.5,
-    zu 2.3, vm 2.0, vu 1.5, mu 1.6, mm 1.8, uu 2.2 on pulses of height 2 in noise of standard deviation 1.5. The output does not
-    depend on the others, which are zv = 0, vv = 3 and zz = 5, so that the matrix is positive definite. `dt`: time between
-    samples, in the unit of tau, as the noise is per sample. Raises ValueError for values out of range.
+    All times are in units of tau.
+
+    - A: a flip-flop of duration 10. Pulses of height 2 come every 1 to 2 tau. The output has to hold +-1 from 0.5 tau after the
+      end of a pulse on ([GB26] does not give this delay).
+    - B: decision-making with input noise 0.05.
+    - C: imitation of a teacher, a network with phi = erf and the overlaps zm = 0.5, zu = 2.3, vm = 2.0, vu = 1.5, mu = 1.6,
+      mm = 1.8, uu = 2.2. Its inputs are pulses of height 2 in noise of standard deviation 1.5. The output does not depend on
+      the other overlaps. They are zv = 0, vv = 3 and zz = 5, so that the overlap matrix is positive definite.
+
+    The arguments are:
+
+    - `key`: a jax.random key or an integer seed, which draws the trials.
+    - `trials`: number of trials of each task.
+    - `dt`: time between samples. The standard deviations of the noise are per sample, so the effect of the noise depends on
+      `dt`.
+
+    Returns a mapping from "A", "B" and "C" to `Trials`. Raises ValueError for values out of range.
     """
     keys = jax.random.split(random_key("key", key), 3)
     rnn, dt = RNN("erf", dt=dt), number("dt", dt, above=0.0)
@@ -65,11 +81,15 @@ def twin_tasks(key: Any = 0, trials: int = 8, dt: float = 0.1) -> dict[str, Tria
 
 
 def annealed_descent(learning_rate: float = 0.2, steps: int = 2000) -> GradientDescent:
-    """Descent that brings every start to a low loss: momentum 0.9, gradients cut to the norm 0.005, a rate that falls to 0.
+    """Gradient descent that brings every start to a low loss: momentum 0.9, gradients clipped at norm 0.005, a falling rate.
 
-    The rate follows half a period of a cosine. The cut bounds steps by 0.05 x learning rate in the norm of F, which carries
-    networks through bifurcations; the falling rate lets stiff solutions, such as a line attractor, settle. The rule
-    commutes with rotations of neuron space, so that it closes on overlaps (docs/optimizers.md).
+    - `learning_rate`: the learning rate at the start. It falls to 0 along half a period of a cosine.
+    - `steps`: number of steps.
+
+    The clipping bounds each step by 0.05 x learning rate in the norm of the factor F of the overlap matrix. Such steps carry
+    networks through bifurcations. The falling rate lets stiff solutions settle, such as a line attractor. The rule commutes
+    with rotations of neuron space, so it trains overlaps without reference to single neurons (docs/optimizers.md,
+    "The criterion: isometries of neuron space").
     """
     steps = count("steps", steps)
     return GradientDescent(learning_rate, steps, functools.partial(_annealed, steps=steps))
@@ -93,18 +113,29 @@ def train_twins(
     path: Any = None,
     progress: bool = False,
 ) -> xr.Dataset:
-    """Train each start twice, on A and on B, then both twins on C ([GB26]).
+    """Train each start twice, on A and on B, and then train both twins on C.
 
-    `starts`: a batch of `Overlaps`, None for twin_starts(). `tasks`: a mapping with the keys "A", "B" and "C", of tasks without
-    fresh samples; None for twin_tasks(). `rnn`: None for phi = erf with Euler steps of 0.1. Every phase is
-    annealed_descent(learning_rate, steps). `path`: a netCDF file, which is loaded if it holds the same work, and written after
-    training if it does not exist. `progress`: show bars.
+    This is the experiment of [GB26] (docs/training_history.md, "Decoding history").
 
-    Returns a Dataset with `sigma(twin, history, stage, overlap)` at the stages "Initial", "A/B" and "C", for the histories "A"
-    and "B"; `loss(twin, history, stage)`, of A or B at the first two stages and of C at the last; and of the training on C
-    `course(twin, history, step, overlap)` and `course_loss(twin, history, step)`. The coordinate `visible` is that of
-    `learn`. Networks that diverge are NaN, and a RuntimeWarning names them. `twin_states` gives states back, to go on from.
-    Raises ValueError for arguments that do not fit, and for a file of other work, which it does not overwrite.
+    - `starts`: a batch of `Overlaps`. None: twin_starts().
+    - `tasks`: a mapping with the keys "A", "B" and "C", of tasks without fresh samples. None: twin_tasks().
+    - `rnn`: as in `learn`. None: phi = erf with Euler steps of 0.1.
+    - `learning_rate`, `steps`: every phase is annealed_descent(learning_rate, steps).
+    - `path`: a netCDF file. If it holds the result of the same arguments, it is loaded, and nothing is trained. If it does not
+      exist, it is written after the training.
+    - `progress`: whether to show bars.
+
+    Returns a Dataset. A *history* is the first task, "A" or "B". The stages are "Initial", "A/B" (after the first task) and
+    "C".
+
+    - `sigma(twin, history, stage, overlap)`: the overlaps at each stage.
+    - `loss(twin, history, stage)`: the loss of A or B at the first two stages, and of C at the last stage.
+    - `course(twin, history, step, overlap)` and `course_loss(twin, history, step)`: overlaps and loss during the training on C.
+    - The coordinate `visible` says which overlaps the loss depends on, as in `learn`.
+
+    Networks that diverge are NaN, and a RuntimeWarning names them. `twin_states` turns the Dataset into states, which can be
+    trained further. Raises ValueError for arguments that do not fit, and for a file that holds other work. Such a file is not
+    overwritten.
     """
     starts = twin_starts() if starts is None else starts
     if not isinstance(starts, Overlaps) or starts.gram.ndim != 3:
@@ -136,9 +167,10 @@ def train_twins(
 
 
 def twin_states(dataset: xr.Dataset, history: str, stage: str = LAST) -> Overlaps:
-    """The networks of one `history`, "A" or "B", at a `stage`, "Initial", "A/B" or "C", as a batch of Overlaps.
+    """The networks of one history at one stage, as a batch of `Overlaps`.
 
-    `dataset`: of `train_twins`. Raises ValueError for other names.
+    `dataset`: the result of `train_twins`. `history`: the first task, "A" or "B". `stage`: "Initial", "A/B" or "C". Raises
+    ValueError for other names.
     """
     choice("history", history, HISTORIES)
     choice("stage", stage, STAGES)
@@ -146,7 +178,7 @@ def twin_states(dataset: xr.Dataset, history: str, stage: str = LAST) -> Overlap
 
 
 def _summary(run: xr.Dataset) -> xr.Dataset:
-    """Of a run on two tasks: the overlaps at its ends, and the course of the last task."""
+    """The overlaps and losses of a run at its start, between its two tasks and at its end, and the course of the last task."""
     start = int(np.argmax(run["phase"].values == LAST))
     sigma, loss = run["sigma"].values, run["loss"].values
     step = run["step"].values[start:] - run["step"].values[start]
@@ -168,7 +200,7 @@ def _summary(run: xr.Dataset) -> xr.Dataset:
 
 
 def _loaded(path: Path, attributes: Mapping[str, str]) -> xr.Dataset:
-    """The Dataset in a file, if it has these attributes."""
+    """The Dataset in the file `path`. Raises ValueError unless the file holds the work that `attributes` describe."""
     must, mend = "name a file of the same work, or a new one", "Choose another path, or move that file away."
     try:
         dataset = xr.load_dataset(path)

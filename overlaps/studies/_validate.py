@@ -1,4 +1,4 @@
-"""The checker: theory, its infinite limit, and networks of all sizes, and which of their differences is which."""
+"""The check of the theory: train overlaps, their infinite limit and networks of several sizes, and separate the two errors."""
 
 import functools
 import json
@@ -37,23 +37,38 @@ def validate(
     saves: int = 21,
     progress: bool = False,
 ) -> xr.Dataset:
-    """Train overlaps, their mean field and networks of several sizes alike, and tell finite size from closure.
+    """Train overlaps, their mean field and networks of several sizes in the same way, and separate finite size from closure.
 
-    `net`: the initial overlaps. `task`, `rnn`, `rule`: as in `learn`, for single networks and without early stops. `sizes`:
-    numbers of neurons; `seeds`: networks of each. `key`: a jax.random key or an integer seed for networks, and for tasks that
-    draw samples, the same for all. `exact`: whether networks have the initial overlaps exactly, or are Gaussian draws. `nodes`,
-    `tolerance`: of the mean field, as in `learn_mean_field`. `progress`: show a bar.
+    The overlap theory computes with overlaps alone (scalar products of connectivity vectors, divided by N). It has two errors.
+    The *finite-size error* is the difference between a network of N neurons and the mean field, which is the limit
+    N -> infinity of this network. It falls as 1 / sqrt(N). The *closure bias* is the difference between the overlap theory and
+    the mean field. It comes from the Gaussian closure of nonlinear networks, which assumes that the connectivity vectors are
+    jointly Gaussian over neurons, and more neurons do not reduce it. Equations and figures: docs/large_n.md.
 
-    Returns a Dataset with dims `time`, `overlap`, `size`, `seed` and `reference` ("theory", "mean_field"): `sigma` and `loss`
-    of the networks, with `_theory` and `_mean_field` of both references; `deviation(reference, size, seed, time)`, the root
-    mean square over overlaps of network minus reference, `loss_deviation` and, for fixed trials, `output_deviation`;
-    `bias(time)`, `loss_bias`, `output_bias` of theory minus mean field, and `mean_field_change(time)`, what the last refinement
-    changed; `exponent(reference, time)` of deviation ~ N^exponent with its 95 % interval `exponent_low`, `exponent_high`;
-    `crossover(time)`, the size at which the fitted deviation from the mean field equals the bias, NaN where no fall is
-    resolved. The attribute `verdict` says in two sentences what the trained networks show. Networks that diverge are NaN. The
-    other attributes hold all arguments as JSON, so that `rerun` can repeat the validation; `nodes` is the number of nodes that
-    were used, `nodes_asked` the argument. Equations and figures: docs/large_n.md. Raises ValueError for arguments out of range,
-    before anything is trained.
+    - `net`: the initial overlaps of one network.
+    - `task`, `rnn`, `rule`: as in `learn`, for single networks and without early stops.
+    - `sizes`: numbers of neurons, at least two. `seeds`: number of networks of each size.
+    - `key`: a jax.random key or an integer seed, for the networks and for tasks that draw samples. All runs see the same
+      samples.
+    - `exact`: True for networks that have the initial overlaps exactly, False for Gaussian draws.
+    - `nodes`, `tolerance`: of the mean field, as in `learn_mean_field`.
+    - `saves`: number of saved points. `progress`: whether to show a bar.
+
+    Returns a Dataset with dims `time` (learning time, learning rate x step), `overlap`, `size`, `seed` and `reference`
+    ("theory", "mean_field"):
+
+    - `sigma` and `loss`: of the networks. The same names with `_theory` and `_mean_field`: of the two references.
+    - `deviation(reference, size, seed, time)`: network minus reference, as the root mean square over overlaps. Likewise
+      `loss_deviation` and, for fixed trials, `output_deviation`.
+    - `bias(time)`, `loss_bias` and `output_bias`: the same measures for theory minus mean field.
+    - `mean_field_change(time)`: how much the last refinement of the mean field changed its overlaps.
+    - `exponent(reference, time)`: of a fit deviation ~ N^exponent, with its 95 % interval `exponent_low` to `exponent_high`.
+    - `crossover(time)`: the size at which the fitted deviation from the mean field equals the bias. It is NaN if the data do
+      not resolve that the deviation falls with N.
+
+    Networks that diverge are NaN. The attribute `verdict` says in two sentences what the trained networks show. The other
+    attributes hold all arguments as JSON, so that `rerun` can repeat the validation. Among them, `nodes` is the number of nodes
+    that were used, and `nodes_asked` is the argument. Raises ValueError for arguments out of range, before anything is trained.
     """
     sizes, exact = _checked(net, task, rule, sizes, exact)
     seeds, key = count("seeds", seeds, least=2), random_key("key", key)
@@ -102,13 +117,20 @@ def learn_mean_field(
     nodes_key: Any = 0,
     **settings: Any,
 ) -> xr.Dataset:
-    """Train the mean field of `net` with as many nodes as it takes.
+    """Train the mean field of `net`, the limit of infinitely many neurons, with as many nodes as it takes.
 
-    `nodes`: "auto" refines until no trained overlap changes by more than `tolerance`; a number is compared with the next
-    coarser set. `nodes_key`: for scattered nodes. `settings`: the other arguments of `learn`. Returns the Dataset of `learn`
-    with `mean_field_change(time)`, the root mean square over overlaps of the last change, and the attributes `nodes`, and
-    `mean_field_error`, the largest change of any overlap. Warns where the tolerance is not reached with 20,000 nodes. Raises
-    ValueError as `learn` and `Overlaps.mean_field` do.
+    The nodes are those of a quadrature over the distribution of neurons (docs/large_n.md, "The mean field").
+
+    - `net`: the initial overlaps. `task`, `rnn`, `rule`: as in `learn`.
+    - `nodes`: "auto" adds nodes until no trained overlap changes by more than `tolerance`. A number of nodes is used as it is,
+      and compared with the next coarser set of nodes.
+    - `nodes_key`: a jax.random key or an integer seed, for scattered nodes (Sobol points), which many vectors need.
+    - `settings`: the other arguments of `learn`.
+
+    Returns the Dataset of `learn` with `mean_field_change(time)`, which is the change of the overlaps in the last refinement
+    (root mean square over overlaps). Its attribute `nodes` is the number of nodes, and `mean_field_error` is the largest change
+    of any overlap in the last refinement. Warns if 20,000 nodes do not reach the tolerance. Raises ValueError as `learn` and
+    `Overlaps.mean_field` do.
     """
     tolerance = number("tolerance", tolerance, above=0.0)
     ladder = refinements(net.layout.size)
@@ -126,7 +148,7 @@ def learn_mean_field(
         if nodes == "auto" and change < tolerance:
             break
     if nodes == "auto" and not change < tolerance:
-        missed = f"it changes by {change:.1g} with {last.sizes['neuron']} nodes"
+        missed = f"its overlaps still change by {change:.1g} in the last refinement, to {last.sizes['neuron']} nodes"
         warn(f"The mean field misses `tolerance` = {tolerance:g}: {missed}.")
     last = last.assign(mean_field_change=(squares**0.5).assign_attrs(said("change of overlaps in the last refinement")))
     return last.assign_attrs(nodes=last.sizes["neuron"], mean_field_error=change, tolerance=tolerance)
@@ -134,7 +156,7 @@ def learn_mean_field(
 
 def _checked(net: Any, task: Any, rule: Any, sizes: Any, exact: Any) -> tuple[list[int], bool]:
     if not isinstance(net, Overlaps) or net.gram.ndim != 2:
-        raise argument_error("net", "be a single Overlaps", f"{net!r} came", "Take network.overlaps() of a network.")
+        raise argument_error("net", "be a single Overlaps", f"{net!r} came", "For a Network, pass network.overlaps().")
     if not isinstance(exact, bool | np.bool_):
         raise argument_error("exact", "be True or False", f"{exact!r} came")
     if not isinstance(sizes, Sequence | np.ndarray) or len(set(sizes)) < 2:
@@ -146,12 +168,14 @@ def _checked(net: Any, task: Any, rule: Any, sizes: Any, exact: Any) -> tuple[li
             mend = "Networks that stop at different times cannot be compared over learning time."
             raise argument_error("rule", "have no early stop", "it has one", mend)
         if np.ndim(getattr(each, "learning_rate", 0.0)) or getattr(one, "batch", ()):
-            raise argument_error("rule", "be one of a single network, as the task", "a batch came", "Validate them one by one.")
+            raise argument_error(
+                "rule", "be one of a single network, and so must the task", "a batch came", "Validate them one by one."
+            )
     return sorted({count("sizes", size, least=least) for size in sizes}), bool(exact)
 
 
 def _compared(networks: list[Any], run: Any, theory: xr.Dataset, mean_field: xr.Dataset) -> xr.Dataset:
-    """Curves of some networks and how far they are from both references."""
+    """The curves of some networks, and how far they are from both references."""
     try:
         found = run(jax.tree.map(lambda *leaves: np.stack(leaves), *networks)).rename(batch="seed").drop_vars("seed")
     except DivergenceError as stop:
@@ -163,7 +187,7 @@ def _compared(networks: list[Any], run: Any, theory: xr.Dataset, mean_field: xr.
 
 
 def _distances(found: xr.Dataset, reference: xr.Dataset) -> xr.Dataset:
-    """Root mean square differences of overlaps and of outputs, and the difference of losses."""
+    """Root mean square differences of overlaps and of outputs, and the absolute difference of losses."""
     difference = {"deviation": _rms(found["sigma"] - reference["sigma"], ["overlap"])}
     difference["loss_deviation"] = abs(found["loss"] - reference["loss"])
     if "output" in found:
@@ -192,7 +216,7 @@ def _gathered(theory: xr.Dataset, mean_field: xr.Dataset, networks: xr.Dataset) 
 
 
 def _scaling(dataset: xr.Dataset) -> dict[str, Any]:
-    """Straight lines through log deviation over log size, one point per network, and where they meet the bias."""
+    """Straight lines through log deviation over log size, with one point per network, and where they meet the bias."""
     deviation = dataset["deviation"].transpose("reference", "time", "size", "seed")
     shape = deviation.shape[:2]
     x = np.broadcast_to(np.log(dataset["size"].values)[:, None], deviation.shape[2:]).ravel()
@@ -215,5 +239,5 @@ def _scaling(dataset: xr.Dataset) -> dict[str, Any]:
         "exponent": (dims, exponent, said("exponent of the deviation in the size")),
         "exponent_low": (dims, low, said("lower end of its 95 % interval")),
         "exponent_high": (dims, high, said("upper end of its 95 % interval")),
-        "crossover": ("time", crossover, said("size at which finite size equals closure bias", "neurons")),
+        "crossover": ("time", crossover, said("size at which finite-size error equals closure bias", "neurons")),
     }
