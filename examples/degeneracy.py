@@ -1,8 +1,9 @@
 """Two networks with the same output: noise hardly tells them apart, but learning does.
 
 The two networks of [GB26] (arXiv:2605.04115) have the same visible overlaps, on which the output depends. They differ only in
-uu and mu, two invisible overlaps. Their outputs are the same. Noise in the activity changes both outputs with the same
-distribution, and noise in the weights with nearly the same distribution. But the two networks learn at different times.
+uu and mu, two invisible overlaps. Their outputs are the same. Noise in the activity changes the output, and this change has
+the same distribution in both networks. For noise in the weights the distributions are nearly the same. But the two networks
+learn at different times.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Many networks have the same output: how far they can differ, where learning moves them, and what it leaves behind.
+"""Many networks have the same output: how far they can differ, how learning moves them, and what remains after a cycle.
 
 A rank-1 network learns a filter. The figure has three panels. Left: the range of each invisible overlap, that is of each
 overlap on which the output does not depend. Middle: the directions around the trained network, with the rates at which learning

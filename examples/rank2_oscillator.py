@@ -1,4 +1,4 @@
-"""A linear rank-2 network learns a damped oscillation by gradient flow. What does it learn, and what does the flow conserve?
+"""A linear rank-2 network learns a damped oscillation: its poles, what gradient flow conserves, and how all overlaps move.
 
 The target exp(-0.3 t) cos(2 t) has the poles -0.3 +- 2i. A linear network of rank 1 cannot have them; rank 2 is the smallest.
 The loss depends on the 9 visible overlaps alone, but learning moves all 21 overlaps.

@@ -1,8 +1,8 @@
 """Figures: each function draws a result of the library, by matplotlib.
 
 Most functions draw into the matplotlib Axes `ax` that you pass, or make new Axes, and return them. Functions that draw several
-panels make a Figure and return it. All numbers, names and units come from the result. The code of this package may not compute
-anything but what it draws.
+panels make a Figure and return it. The code reads numbers, names and units from the result. It may not compute anything but
+what it draws.
 
 - Learning curves: `plot_learning` (loss), `plot_overlaps`, `plot_comparison` (theory and simulation).
 - What gradient flow conserves, and which overlap moves which: `plot_conserved`, `plot_metric`.

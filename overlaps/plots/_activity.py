@@ -30,8 +30,8 @@ def plot_phase_portrait(portrait: xr.Dataset, trajectory: xr.DataArray | None = 
     - `ax`: matplotlib Axes to draw into; None makes new ones.
 
     At rank 1 the figure shows the velocity as a function of the latent. Arrows along the line of zero velocity show the
-    direction of motion. The time of a trajectory then runs upwards, on an axis of its own at the right. At
-    rank 2 the figure shows streamlines and the two nullclines, the curves on which one of the two latents does not change.
+    direction of motion. The time of a trajectory then runs upwards, on an axis of its own at the right. At rank 2 the figure
+    shows streamlines and the two nullclines, the curves on which one of the two latents does not change.
 
     Fixed points inside the drawn range are filled circles if stable, grey ones if saddles, open ones if unstable, half-filled
     ones if marginal (between stable and unstable). Open squares ("nonsmooth") mark fixed points at a kink of phi, where the

@@ -67,7 +67,7 @@ def plot_overlaps(dataset: xr.Dataset, ax: Any = None, visible: bool | None = No
 def plot_conserved(charges: xr.Dataset, ax: Any = None, **style: Any) -> Any:
     """Draw how far each charge has moved from its initial value, over learning time (learning rate x step).
 
-    A charge is a quantity that gradient flow conserves; other learning rules change it.
+    A charge is a quantity that gradient flow conserves. Other learning rules change it in general.
 
     - `charges`: a result of `conserved(dataset)`. A batch gives one line per network. Phases are shaded and named.
     - `ax`: matplotlib Axes to draw into; None makes new ones.

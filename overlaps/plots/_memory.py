@@ -62,13 +62,13 @@ def plot_memory_table(dataset: xr.Dataset) -> Any:
 
     The table has one row per learning rule and kind of network (system). Its columns are
 
-    - the part of the initial uu - vv that the control A, A, A has at the end. Gradient flow conserves uu - vv, so this number
-      says how much the network still knows of its start.
+    - the part of the initial uu - vv that the control A, A, A has at the end (gradient flow conserves uu - vv, so this number
+      says how much the network still knows of its start);
     - the rate at which uu - vv decays in the third A of the control;
     - B written: the distance of the invisible overlaps after A, B, A from those of the control;
     - the root mean square difference of the outputs of these two networks;
     - the rate at which the distance of the invisible overlaps decays in the last A;
-    - the same in words.
+    - a summary of these numbers in words.
 
     Cells are coloured by the size of the number, from pale (history is kept, B is not written) to dark. Each small panel shows
     one measured quantity against a parameter of the rule, on logarithmic scales, with a fitted line; its slope is the exponent
