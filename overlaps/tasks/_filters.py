@@ -139,7 +139,7 @@ class LinearFilter(Task):
         if rnn.dt is None or self.horizon is None:
             raise argument_error(
                 "task",
-                "have samples to which noise can be added",
+                "have samples to carry noise",
                 "its horizon is infinite" if self.horizon is None else "time is continuous",
                 "Give the task a finite horizon and the rnn a `dt`.",
             )
