@@ -55,6 +55,7 @@ from overlaps.learning import (
     initial_state as initial_state,
     learn as learn,
     metric as metric,
+    resume as resume,
 )
 from overlaps.studies import (
     learn_mean_field as learn_mean_field,

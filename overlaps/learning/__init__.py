@@ -4,6 +4,10 @@ This room knows states, their dynamics and tasks, each only through the methods 
 know a kind of state or task by its name, and it may not know the studies.
 """
 
+from overlaps.learning._again import (
+    rerun as rerun,
+    resume as resume,
+)
 from overlaps.learning._datasets import (
     VERSION as VERSION,
     final_state as final_state,
@@ -18,7 +22,6 @@ from overlaps.learning._describe import (
 from overlaps.learning._learn import (
     DivergenceError as DivergenceError,
     learn as learn,
-    rerun as rerun,
 )
 from overlaps.learning._phase import (
     Phase as Phase,

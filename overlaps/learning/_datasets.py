@@ -16,7 +16,7 @@ from overlaps.connectivity import Layout, State, Variable
 from overlaps.dynamics import RNN
 from overlaps.learning._describe import describe, kind_of, restore
 from overlaps.learning._observables import DIMENSIONS, MEANINGS
-from overlaps.learning._phase import Run
+from overlaps.learning._phase import Phase, Run
 from overlaps.learning._record import Ending, Record
 
 VERSION = version("overlaps")
@@ -80,20 +80,35 @@ def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: R
     records = [record for one in done for record in one.records]
     for name in sorted({name for record in records for name in record.statistics}):
         dataset.attrs[f"solver_{name}"] = sum(record.statistics.get(name, 0) for record in records)
-    single = not phases[0].name
-    described = {
-        "state": {"type": type(start).__name__, **start.description},
-        "rnn": rnn,
-        "task": phases[0].task if single else phases,
-        "rule": phases[0].rule if single else None,
+    course = {
         "acts_on": ["vectors P" if one.run.problem.per_neuron else "factor F" for one in done],
         "endings": [_ending(one.records[-1].ending) for one in done],
         "reached": [one.reached() for one in done],
-        "version": VERSION,
     }
-    for name, value in {**described, **settings}.items():
-        dataset.attrs[name] = json.dumps(describe(value))
+    dataset.attrs |= described(start, rnn, phases, settings)
+    dataset.attrs |= {name: json.dumps(value) for name, value in course.items()}
     return dataset
+
+
+def described(start: State, rnn: RNN, phases: Sequence[Phase], settings: Mapping[str, Any]) -> dict[str, str]:
+    """What a run is, by name, as JSON texts."""
+    single = not phases[0].name
+    description = {
+        "state": {"type": type(start).__name__, **start.description},
+        "rnn": rnn,
+        "task": phases[0].task if single else list(phases),
+        "rule": phases[0].rule if single else None,
+        "version": VERSION,
+        **settings,
+    }
+    return {name: json.dumps(describe(value)) for name, value in description.items()}
+
+
+def beginning(start: State, lead: tuple[str, ...], attributes: Mapping[str, str]) -> xr.Dataset:
+    """What can be said of a run before it begins: its description and its first state."""
+    variables = {name: _with_batch(one, lead) for name, one in start.stored("initial").items()}
+    coordinates = {"batch": ("batch", np.arange(start.batch[0]))} if start.batch else {}
+    return xr.Dataset(variables, coordinates, dict(attributes))
 
 
 def _with_batch(variable: Variable, lead: tuple[str, ...]) -> Variable:

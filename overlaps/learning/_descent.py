@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from overlaps._support import AnyArray
 from overlaps.learning._problem import Parameters, Problem
-from overlaps.learning._record import Record, endings, limits
+from overlaps.learning._record import Record, Resumption, endings, limits
 from overlaps.learning._rules import GradientDescent, OptimizerFactory
 
 EXPLOSION = 1e9  # a network has diverged if its loss exceeds this number times max(initial loss, 1)
@@ -46,10 +46,11 @@ def descend(
     key: Any,
     chunks: list[np.ndarray],
     lost: Bool[np.ndarray, "*batch"],
+    resumed: Resumption | None = None,
 ) -> Iterator[Record]:
     """Run the rule, and yield one record per chunk of steps, with what was recorded at these steps.
 
-    Networks that are `lost` at the start do not move. They are NaN in the records.
+    Networks that are `lost` at the start do not move. They are NaN in the records. `resumed` goes on after an earlier run.
     """
     shape = lost.shape
     parameters = problem.parameters()
@@ -63,13 +64,17 @@ def descend(
     limit = np.where(lost, -np.inf, np.inf).astype(rates.dtype)
     carry = Carry(np.zeros(shape, int), parameters, memory, parameters, huge, huge, limit)
     fixed = jax.device_put(fixed)
-    first, last, known, watched = None, -1, lost, bool(np.any(stops > -np.inf))
-    for targets in chunks:
+    first, last, known, watched, begin = huge, -1, lost, bool(np.any(stops > -np.inf)), 0
+    if resumed is not None:
+        begin = resumed.next_chunk
+        carry, first, known = resumed.recall((carry, first, known))
+        last = chunks[begin - 1][-1]
+    for index, targets in enumerate(chunks[begin:], begin):
         carry, saved = _advance(fixed, rule.optimizer, carry, targets, bool(shape))
         saved = jax.tree.map(np.array, saved)
         steps, losses = saved.pop("step"), saved["loss"]
         loss, limit, step = np.asarray(carry.loss), np.asarray(carry.limit), np.asarray(carry.step) - 1
-        first = losses[..., 0] if first is None else first
+        first = losses[..., 0] if index == 0 else first
         bad = ~(losses < limit[..., None])
         kept = np.diff(targets, prepend=last) > 0
         if shape:
@@ -91,6 +96,8 @@ def descend(
             ending=endings(loss, np.asarray(carry.gradient_norm), failed, stops),
             newly_failed=newly,
             failure=_failure(newly, step, learning_rate, first, loss) if np.any(newly) else "",
+            memory=(carry, first, known),
+            next_chunk=index + 1,
         )
 
 

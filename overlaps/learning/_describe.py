@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import functools
+import re
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -72,7 +73,7 @@ def describe(thing: Any) -> Any:
         return {**of, "args": describe(thing.args), "keywords": describe(thing.keywords)}
     if isinstance(thing, diffrax.AbstractSolver) and _is_public(diffrax, type(thing)) and _is_default(thing):
         return {"diffrax": name}
-    return {"opaque": repr(thing)}
+    return {"opaque": re.sub(" at 0x[0-9a-f]+", "", repr(thing))}  # an address says nothing in another process
 
 
 def restore(description: Any) -> Any:

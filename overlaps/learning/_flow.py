@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 
 from overlaps._support import AnyArray
 from overlaps.learning._problem import Parameters, Problem
-from overlaps.learning._record import Ending, Record, endings, limits
+from overlaps.learning._record import Ending, Record, Resumption, endings, limits
 from overlaps.learning._rules import GradientFlow
 from overlaps.tasks import quick_to_compile
 
@@ -50,10 +50,11 @@ def integrate(
     rates: Float[np.ndarray, "1 trained"],
     chunks: list[np.ndarray],
     lost: Bool[np.ndarray, "*batch"],
+    resumed: Resumption | None = None,
 ) -> Iterator[Record]:
     """Solve the flow; yield what was recorded at the times of each chunk, until there is nothing left to do.
 
-    Chunks share their boundary times. Networks that are `lost` to begin with are NaN.
+    Chunks share their boundary times. Networks that are `lost` to begin with are NaN. `resumed` goes on after an earlier run.
     """
     batched = lost.ndim > 0
     parameters = problem.parameters()
@@ -64,10 +65,15 @@ def integrate(
     failed, halted = lost, np.full(lost.shape, np.inf)  # networks without a state; times at which networks stopped
     # A call of the solver cannot be interrupted: one network is solved in slices, and goes on where the last one ended.
     slice_steps = rule.max_steps if batched else min(rule.max_steps or np.iinfo(int).max, problem.start.solver_steps)
-    taken, last = 0, -1.0
-    for times in chunks:
-        remaining = times
+    taken, last, reached, unfinished, begin = np.zeros(lost.shape, int), np.asarray(-1.0), np.zeros(lost.shape), False, 0
+    if resumed is not None:
+        begin = resumed.next_chunk
+        parameters, failed, halted, taken, last, reached, unfinished = resumed.recall(
+            (parameters, failed, halted, taken, last, reached, np.asarray(unfinished))
+        )
+    for index, times in enumerate(chunks[begin:], begin):
         while True:
+            remaining = np.maximum(times, reached) if np.any(unfinished) else times
             solution = _compiled()(problem, settings, solver, slice_steps, watched, parameters, remaining, batched)
             solution = jax.tree.map(np.asarray, solution)
             parameters = solution.parameters
@@ -86,7 +92,7 @@ def integrate(
             halted = np.where(solution.stopped, np.minimum(halted, reached), halted)
             if batched:
                 fresh = np.flatnonzero(np.diff(times, prepend=last) > 0)
-                asked, last = times[fresh], times[-1]
+                asked, last = times[fresh], np.asarray(times[-1], float)
                 time = np.minimum(asked, halted[:, None]) if watched else asked
                 saved = {name: _on_shared_times(values, fresh, rows) for name, values in solution.values.items()}
                 for values in saved.values():
@@ -96,7 +102,7 @@ def integrate(
                 kept[kept] = np.diff(solution.time[kept], prepend=last) > 0
                 kept &= np.isin(solution.time, times) | bool(solution.stopped | failing | unfinished)
                 asked = time = solution.time[kept]
-                last = time[-1] if time.size else last
+                last = np.asarray(time[-1] if time.size else last, float)
                 saved = {name: values[kept] for name, values in solution.values.items()}
             failed = failed | failing
             over = solution.stopped | failed
@@ -110,10 +116,11 @@ def integrate(
                 newly_failed=failing,
                 failure=_failure(failing, spent, reached, rule) if np.any(failing) else "",
                 statistics=statistics,
+                memory=(parameters, failed, halted, taken, last, np.asarray(reached, float), np.any(unfinished)),
+                next_chunk=index if np.any(unfinished) else index + 1,
             )
-            if batched or not unfinished:
+            if not np.any(unfinished):
                 break
-            remaining = np.maximum(times, reached)
 
 
 def _failure(failing: Any, spent: Any, reached: Any, rule: GradientFlow) -> str:

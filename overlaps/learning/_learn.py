@@ -1,11 +1,12 @@
 """The function `learn`, which trains any state on any task by any rule, and `rerun`, which repeats a run."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
@@ -13,11 +14,12 @@ from tqdm.auto import tqdm
 from overlaps._support import argument_error, choice, count, is_inside_trace, is_traced, random_key, require_x64, warn
 from overlaps.connectivity import State
 from overlaps.dynamics import RNN
-from overlaps.learning._datasets import Trajectory, assemble, description, initial_state, select
-from overlaps.learning._describe import restore
+from overlaps.learning._datasets import Trajectory, assemble, beginning, described
+from overlaps.learning._log import recalled
 from overlaps.learning._phase import Phase, Rule, Run, batch_size
 from overlaps.learning._record import Record
 from overlaps.learning._rules import GradientDescent
+from overlaps.learning._store import Store
 
 
 class DivergenceError(RuntimeError):
@@ -39,6 +41,7 @@ def learn(
     progress: bool = False,
     precision: str = "float64",
     observe: Sequence[str] = (),
+    store: Any = None,
 ) -> xr.Dataset:
     """Train a network, or its overlaps, on a task by a learning rule, and return the trajectory as an xarray Dataset.
 
@@ -62,6 +65,9 @@ def learn(
     - `observe`: what else to record at the saved points, one name or a list of names. "moments" are moments over the neurons of
       a network or a mean field: `skewness` and `kurtosis` (time, vector), and `non_gaussianity` (time), the distance of all
       vectors from a joint normal distribution. "output" is `output` (time, trial, sample, readout) on the trials of the task.
+    - `store`: a path to which the run is written while it goes on. It becomes a folder, a Zarr group, which
+      xarray.open_zarr(path) opens at any moment. The same call goes on where a run stopped or was killed, to the same digits
+      (docs/long_runs.md).
 
     A leading axis of the arrays of a state, of task parameters, of learning rates or of keys makes a batch: several networks
     that are trained side by side. With a single key all of them see the same samples and the same noise. With an array of keys
@@ -135,59 +141,54 @@ def learn(
         keys = [key if rule is not None or key is None else _fold_in(key, index) for index in range(len(phases))]
         runs = [Run(phase, state, rnn, saves, key, batch, observe) for phase, key in zip(phases, keys, strict=True)]
         _check_observables(runs)
+        kept = None if store is None else _opened(store, state, rnn, phases, settings, runs, batch)
         done: list[Trajectory] = []
         end, lost = state, np.zeros(() if batch is None else batch, bool)
         with tqdm(total=sum(_length(phase.rule) for phase in phases), disable=not progress, unit="", leave=False) as bar:
             try:
-                for run in runs:
+                for index, run in enumerate(runs):
                     bar.set_description(run.phase.name or "learning")
                     before = bar.n
-                    run.start(end, lost)
-                    _report_unstable(run, lost)
+                    earlier, memory = ([], b"") if kept is None else kept.log.read(index)
+                    _report_unfit(run.start(end, lost, earlier, functools.partial(recalled, memory)), run.phase.name)
                     done.append(Trajectory(run))
-                    for record in run:
-                        done[-1].records.append(record)
+                    for record in itertools.chain(earlier, run):
+                        number = len(done[-1].records)
+                        done[-1].records.append(dataclasses.replace(record, memory=None))
                         bar.update(before + record.position - bar.n)
+                        if kept is not None and number >= len(earlier):
+                            kept.append(index, number, record)
+                            if kept.due():
+                                kept.show(_so_far(done, state, rnn, settings))
                         _report(record, run.phase.rule)
                         if record.loss.size:
                             bar.set_postfix(loss=f"{np.nanmean(record.loss[..., -1]):.3g}")
                     end, lost = run.end(), run.lost
             except (Exception, KeyboardInterrupt) as stop:
-                begun = [trajectory for trajectory in done if any(record.loss.size for record in trajectory.records)]
-                if begun:
-                    end = begun[-1].run.end()
-                    stop.dataset = assemble(begun, state, end, rnn, settings)  # pyright: ignore[reportAttributeAccessIssue]
+                begun = _so_far(done, state, rnn, settings)
+                if begun is not None:
+                    stop.dataset = begun  # pyright: ignore[reportAttributeAccessIssue]
+                    if kept is not None and not isinstance(stop, OSError):
+                        kept.show(begun)
                 raise
-        return assemble(done, state, end, rnn, settings)
+        dataset = assemble(done, state, end, rnn, settings)
+        if kept is not None:
+            kept.finish(dataset)
+        return dataset
 
 
-def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
-    """Run again what a Dataset of `learn` describes, and return the new Dataset.
-
-    The Dataset may come from a netCDF file. If it holds a selection of the networks of a batch, only these run again:
-    rerun(dataset.isel(batch=0)) repeats the first network. Raises ValueError for a Dataset that does not come from `learn`, or
-    if the run used something that cannot be written down, such as a lambda.
-    """
-    task, rule = restore(description(dataset, "task")), restore(description(dataset, "rule"))
-    rnn = restore(description(dataset, "rnn"))
-    saves, key, precision = (description(dataset, name) for name in ("saves", "key", "precision"))
-    if key is not None:
-        key = jax.random.wrap_key_data(jnp.asarray(key, jnp.uint32))
-        key = select(dataset, key) if key.ndim else key
-    if rule is None:
-        task = [Phase(phase.name, *_selected(dataset, phase.task, phase.rule)) for phase in task]
-    else:
-        task, rule = _selected(dataset, task, rule)
-    return learn(initial_state(dataset), task, rnn, rule, saves, key, progress, precision, description(dataset, "observe"))
+def _so_far(done: Sequence[Trajectory], state: State, rnn: RNN, settings: Mapping[str, Any]) -> xr.Dataset | None:
+    """The Dataset of the phases of which something was recorded, if any."""
+    begun = [Trajectory(one.run, list(one.records)) for one in done if any(record.loss.size for record in one.records)]
+    return assemble(begun, state, begun[-1].run.end(), rnn, settings) if begun else None
 
 
-def _selected(dataset: xr.Dataset, task: Any, rule: Rule) -> tuple[Any, Rule]:
-    """The part of a task and a rule that belongs to the networks that the Dataset holds."""
-    if task.batch:
-        task = select(dataset, task)
-    if isinstance(rule, GradientDescent) and np.ndim(rule.learning_rate):
-        rule = dataclasses.replace(rule, learning_rate=select(dataset, np.asarray(rule.learning_rate)))
-    return task, rule
+def _opened(
+    path: Any, state: State, rnn: RNN, phases: Sequence[Phase], settings: Mapping[str, Any], runs: list[Run], batch: int | None
+) -> Store:
+    description = described(state, rnn, phases, settings)
+    first = beginning(state, () if batch is None else ("batch",), description)
+    return Store(path, description, state, first, sum(len(run.saved) for run in runs))
 
 
 def _phases(task: Any, rule: Any) -> list[Phase]:
@@ -236,13 +237,12 @@ def _check_state(state: Any, precision: str) -> None:
         )
 
 
-def _report_unstable(run: Run, lost: np.ndarray) -> None:
-    """Warn of those networks of a batch that cannot start the phase of this run."""
-    unfit = np.flatnonzero(run.lost & ~lost)
-    if unfit.size:
+def _report_unfit(unfit: np.ndarray, phase: str) -> None:
+    """Warn of the networks of a batch that cannot start a phase."""
+    if np.any(unfit):
         warn(
-            f"{unfit.size} of {lost.size} networks cannot start phase {run.phase.name!r} and are NaN from there on: networks "
-            f"{unfit.tolist()} are unstable, or too fast to be resolved over the horizon of the task.",
+            f"{np.sum(unfit)} of {unfit.size} networks cannot start phase {phase!r} and are NaN from there on: networks "
+            f"{np.flatnonzero(unfit).tolist()} are unstable, or too fast to be resolved over the horizon of the task."
         )
 
 

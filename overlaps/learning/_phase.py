@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from overlaps.learning._equivariance import why_not_equivariant
 from overlaps.learning._flow import integrate
 from overlaps.learning._observables import check_observables, observe
 from overlaps.learning._problem import Problem
-from overlaps.learning._record import Ending, Record
+from overlaps.learning._record import Ending, Record, Resumption
 from overlaps.learning._rules import GradientDescent, GradientFlow
 from overlaps.tasks import Task, first_of
 
@@ -98,16 +98,19 @@ class Run:
         self.observable_shapes = _check_sizes(task, state, rnn, observed)
         self.saved, self._points = _points(rule, saves, state.pieces(saves), self.rates.dtype)
 
-    def start(self, state: State, lost: np.ndarray) -> None:
+    def start(self, state: State, lost: np.ndarray, earlier: Sequence[Record] = (), recall: Any = None) -> np.ndarray:
         """Prepare the phase to start at a state. The networks in `lost` have diverged before; they stay NaN.
 
         Earlier phases can make a network unfit for the task of this phase, for example unstable. Such networks count as lost,
-        too, unless no network would be left: then the task raises its error.
+        too, unless no network would be left: then the task raises its error. Returns which networks are unfit. `earlier` and
+        `recall`: the records of this phase that a stopped run left behind, and the memory of the rule after them.
         """
         task, rule = self.phase.task, self.phase.rule
+        unfit = np.zeros_like(lost)
         if self.batch is not None and state is not self._first:
             unfit = ~task.admits(_filled_in(state, lost), self.rnn) & ~lost
-            lost = lost if np.all(lost | unfit) else lost | unfit
+            unfit &= not np.all(lost | unfit)
+            lost = lost | unfit
         columns = tuple(int(column) for column in np.flatnonzero(self.rates))
         state = _filled_in(state, lost)
         self._lost, self._last = lost, None
@@ -117,10 +120,15 @@ class Run:
             objective = objective if task.batch else _repeated(objective, self.batch)
         self.problem = Problem(state, objective, columns, self.per_neuron, self.observed)
         trained = self.rates[None, list(columns)]
+        resumed = None
+        if earlier:
+            self._last = earlier[-1]
+            resumed = Resumption(self._last.next_chunk, recall)
         if isinstance(rule, GradientDescent):
-            self._records = descend(self.problem, rule, trained, self.key, self._points, lost)
+            self._records = descend(self.problem, rule, trained, self.key, self._points, lost, resumed)
         else:
-            self._records = integrate(self.problem, rule, trained, self._points, lost)
+            self._records = integrate(self.problem, rule, trained, self._points, lost, resumed)
+        return unfit
 
     @property
     def lost(self) -> np.ndarray:
@@ -136,6 +144,8 @@ class Run:
 
     def __iter__(self) -> Iterator[Record]:
         """Yield the records of the chunks, until no network goes on."""
+        if self._last is not None and self._last.over:
+            return
         for record in self._records:
             kept = np.isin(record.asked, self.saved)
             kept[-1:] = True  # a run may be interrupted here, and then this is its last point

@@ -1,9 +1,18 @@
 """The records that a rule returns while it runs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any, NamedTuple
 
 import numpy as np
+
+
+class Resumption(NamedTuple):
+    """Where an earlier run of the same rule stopped."""
+
+    next_chunk: int
+    recall: Callable[[Any], Any]  # the memory of the last record, from arrays of the same structure
 
 
 class Ending(IntEnum):
@@ -34,6 +43,8 @@ class Record:
     newly_failed: np.ndarray = field(default_factory=lambda: np.zeros((), bool))  # whether it failed in this chunk, per network
     failure: str = ""  # what went wrong in the first network that failed in this chunk
     statistics: dict[str, int] = field(default_factory=dict)
+    memory: Any = None  # arrays from which the rule goes on after this record: a run that was killed starts from here
+    next_chunk: int = 0  # the chunk that comes after this record
 
     @property
     def loss(self) -> np.ndarray:

@@ -1,0 +1,281 @@
+"""Runs on disk: a run that was killed at any moment goes on to the digits of a run that was not."""
+
+import functools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import warnings
+
+import diffrax
+import jax
+import numpy as np
+import optax
+import pytest
+import xarray as xr
+
+import overlaps as ov
+from overlaps.learning import _log, _store
+
+NET = ov.Overlaps.random(0)
+BATCH = jax.tree.map(lambda *leaves: np.stack(leaves), *[ov.Overlaps.random(seed) for seed in range(3)])
+A, B = ov.tasks.exponential_filter(0.2, horizon=4.0), ov.tasks.exponential_filter(0.4, horizon=4.0)
+NOISY = ov.tasks.label_noise(A, 0.3)
+RNN = ov.RNN(dt=0.1)
+MOMENTUM = ov.GradientDescent(1e-2, 60, functools.partial(optax.sgd, momentum=0.9))
+DESCENT, FLOW = ov.GradientDescent(1e-2, 40), ov.GradientFlow(0.5, stop_loss=1e-3)
+CASES = {
+    "overlaps under momentum": (NET, A, RNN, MOMENTUM),
+    "a network under Adam": (NET.sample(6, 0), A, RNN, ov.GradientDescent(1e-2, 60, optax.adam)),
+    "a flow": (NET, A, RNN, ov.GradientFlow(2.0)),
+    "a flow in slices": (NET.sample(5, 0), A, RNN, ov.GradientFlow(40.0, rtol=1e-10, atol=1e-12)),
+    "phases with label noise": (NET, [ov.Phase("A", NOISY, MOMENTUM), ov.Phase("B", NOISY, DESCENT)], RNN, None),
+    "a batch": (BATCH, [ov.Phase("A", A, MOMENTUM), ov.Phase("B", B, FLOW)], RNN, None),
+    "a mean field": (
+        NET.mean_field(3**4),
+        ov.tasks.flip_flop(0, trials=2, duration=6.0, dt=0.1),
+        ov.RNN("erf", dt=0.1),
+        DESCENT,
+    ),
+    "a whole W": (ov.DenseNetwork.random(0, 6, 0.3), A, RNN, MOMENTUM),
+}
+
+
+class Killed(BaseException):
+    """Ends a run as a kill does: nothing of the library catches it."""
+
+
+def killed_at(monkeypatch, moment, how):
+    """Let the run die at the file number `moment` that it writes: before it, in its middle, or after it."""
+    count = iter(range(10**6))
+
+    def write(path, content, whole=_log.write):
+        if next(count) == moment:
+            if how == "middle":
+                path.with_name(f"{path.name}.part").write_bytes(content[: len(content) // 2])
+            if how == "after":
+                whole(path, content)
+            raise Killed
+        whole(path, content)
+
+    for module in (_log, _store):
+        monkeypatch.setattr(module, "write", write)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_a_run_killed_at_ten_moments_ends_with_the_digits_of_one_that_was_not(name, tmp_path, monkeypatch):
+    run = functools.partial(ov.learn, *CASES[name], saves=41, key=3)
+    whole = run()
+    generator = np.random.default_rng(len(name))
+    path = tmp_path / "run.zarr"
+    deaths = 0
+    for moment, how in zip(generator.integers(0, 3, 10), ["before", "middle", "after"] * 4, strict=False):
+        killed_at(monkeypatch, moment, how)
+        try:
+            run(store=path)
+        except Killed:
+            deaths += 1
+        monkeypatch.undo()
+    assert deaths == 10
+    xr.testing.assert_identical(run(store=path), whole)
+    xr.testing.assert_identical(ov.resume(path), whole)
+    shown = xr.open_zarr(path).load()
+    assert json.loads(shown.attrs.pop("progress")) == {"complete": True, "saved": whole.sizes["time"]}
+    for variable in whole.variables:
+        np.testing.assert_array_equal(shown[variable].values.astype(whole[variable].dtype), whole[variable])
+    assert ov.initial_state(shown).batch == ov.initial_state(whole).batch
+
+
+@pytest.mark.slow
+def test_a_process_killed_by_the_system_goes_on(tmp_path):
+    program = """
+import os, signal, sys
+import numpy as np
+import overlaps as ov
+from overlaps.learning import _log, _store
+path, moment = sys.argv[1], int(sys.argv[2])
+count, whole = iter(range(10**6)), _log.write
+def write(path, content):
+    whole(path, content)
+    if next(count) == moment:
+        os.kill(os.getpid(), signal.SIGKILL)
+_log.write = _store.write = write
+run = dict(state=ov.Overlaps.random(0), task=ov.tasks.exponential_filter(horizon=4.0), rnn=ov.RNN(dt=0.1),
+           rule=ov.GradientDescent(1e-2, 60), saves=41)
+dataset = ov.learn(**run, store=path)
+np.testing.assert_array_equal(dataset.sigma, ov.learn(**run).sigma)
+"""
+    path = str(tmp_path / "run.zarr")
+    for moment in (4, 5):
+        process = subprocess.run([sys.executable, "-c", program, path, str(moment)], check=False)
+        assert process.returncode == -signal.SIGKILL
+        assert not json.loads(xr.open_zarr(path).attrs["progress"])["complete"]
+    subprocess.run([sys.executable, "-c", program, path, "-1"], check=True)
+
+
+def test_a_half_finished_run_can_be_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr(_store, "SHARE", 1e9)  # show each record
+    whole = ov.learn(NET, A, RNN, MOMENTUM, saves=11)
+    path = tmp_path / "run.zarr"
+    seen = []
+    append = _store.Store.append
+
+    def look(self, *arguments):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # nothing of the log disturbs a reader
+            dataset = xr.open_zarr(path).load()
+        seen.append(json.loads(dataset.attrs["progress"])["saved"])
+        if "sigma" in dataset:
+            assert dataset.sizes["time"] == 11
+            np.testing.assert_array_equal(dataset["sigma"][: seen[-1] - 1], whole["sigma"][: seen[-1] - 1])
+            assert np.all(np.isnan(dataset["sigma"][seen[-1] :]))
+            assert dataset.attrs["rule"] == whole.attrs["rule"]
+        append(self, *arguments)
+
+    monkeypatch.setattr(_store.Store, "append", look)
+    ov.learn(NET, A, RNN, MOMENTUM, saves=11, store=path)
+    assert seen[0] == 0
+    assert np.all(np.diff(seen) > 0)
+
+
+def test_an_interrupt_and_a_divergence_leave_a_store(tmp_path):
+    rule = ov.GradientDescent(0.9, 100)
+    for _ in range(2):  # the second call says so again
+        with pytest.raises(ov.DivergenceError) as caught:
+            ov.learn(NET, A, RNN, rule, saves=101, store=tmp_path / "run.zarr")
+    shown = xr.open_zarr(tmp_path / "run.zarr").load()
+    saved = json.loads(shown.attrs["progress"])["saved"]
+    np.testing.assert_array_equal(shown["sigma"][:saved], caught.value.dataset["sigma"])
+
+
+def test_an_early_stop_makes_the_store_shorter(tmp_path, monkeypatch):
+    monkeypatch.setattr(_store, "SHARE", 1e9)
+    run = functools.partial(ov.learn, NET, A, RNN, ov.GradientDescent(1e-2, 3000, stop_loss=1e-2), saves=301)
+    kept = run(store=tmp_path / "run.zarr")
+    xr.testing.assert_identical(kept, run())
+    np.testing.assert_array_equal(xr.open_zarr(tmp_path / "run.zarr")["sigma"], kept["sigma"])
+    assert kept.sizes["time"] < 301
+
+
+def begun(path, monkeypatch, moment=8):
+    killed_at(monkeypatch, moment, "after")
+    with pytest.raises(Killed):
+        ov.learn(NET, A, RNN, MOMENTUM, saves=11, store=path)
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("suffix", [".memory", ".rows"])
+@pytest.mark.parametrize("damage", [b"", b"{}\n", None])
+def test_a_damaged_record_is_noticed_and_computed_again(tmp_path, monkeypatch, suffix, damage):
+    path = tmp_path / "run.zarr"
+    begun(path, monkeypatch)
+    name = sorted((path / "log").glob(f"*{suffix}"))[-1]
+    name.write_bytes(name.read_bytes()[:-7] if damage is None else damage)
+    with pytest.warns(RuntimeWarning, match=f"is damaged \\({name.name}"):
+        dataset = ov.learn(NET, A, RNN, MOMENTUM, saves=11, store=path)
+    xr.testing.assert_identical(dataset, ov.learn(NET, A, RNN, MOMENTUM, saves=11))
+
+
+def test_a_store_cut_short_is_made_whole(tmp_path, monkeypatch):
+    path = tmp_path / "run.zarr"
+    begun(path, monkeypatch)
+    for name in sorted((path / "log").glob("*.*"))[2:]:
+        if name.name != "run.json":
+            name.unlink()
+    shutil.rmtree(path / "sigma", ignore_errors=True)
+    with pytest.warns(RuntimeWarning, match="No such file"):
+        dataset = ov.learn(NET, A, RNN, MOMENTUM, saves=11, store=path)
+    xr.testing.assert_identical(dataset, ov.learn(NET, A, RNN, MOMENTUM, saves=11))
+    np.testing.assert_array_equal(xr.open_zarr(path)["sigma"], dataset["sigma"])
+
+
+def test_another_run_another_version_and_another_folder_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "run.zarr"
+    begun(path, monkeypatch)
+    before = {name: name.read_bytes() for name in path.rglob("*") if name.is_file()}
+    for other, difference in (
+        ({"rule": DESCENT}, "`rule`"),
+        ({"saves": 12}, "`saves`"),
+        ({"state": NET.replace(uu=2.0)}, "`state`"),
+        ({"task": B}, "`task`"),
+    ):
+        arguments = {"state": NET, "task": A, "rnn": RNN, "rule": MOMENTUM, "saves": 11} | other
+        with pytest.raises(ValueError, match=f"`store` must be a new path, or hold this run, but .* differs in {difference}"):
+            ov.learn(**arguments, store=path)
+    name = path / "log" / "run.json"
+    known = json.loads(name.read_bytes())
+    for key in ("format", "version"):
+        name.write_text(json.dumps({**known, key: "0"}))
+        with pytest.raises(ValueError, match=f"differs in `{key}`"):
+            ov.learn(NET, A, RNN, MOMENTUM, saves=11, store=path)
+    name.write_text("{")
+    with pytest.raises(ValueError, match=r"run\.json' is damaged"):
+        ov.learn(NET, A, RNN, MOMENTUM, saves=11, store=path)
+    name.write_bytes(before[name])
+    assert {name: name.read_bytes() for name in path.rglob("*") if name.is_file()} == before
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("important")
+    for taken in (tmp_path / "full", tmp_path / "full" / "thesis.tex"):
+        with pytest.raises(ValueError, match="holds other files"):
+            ov.learn(NET, A, RNN, MOMENTUM, store=taken)
+    with pytest.raises(ValueError, match="`path` must be a store that `learn` began"):
+        ov.resume(tmp_path / "full")
+
+
+def test_two_networks_with_equal_sizes_are_told_apart(tmp_path, monkeypatch):
+    killed_at(monkeypatch, 5, "after")
+    with pytest.raises(Killed):
+        ov.learn(NET.sample(5, 0), A, RNN, DESCENT, saves=3, store=tmp_path / "run.zarr")
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="differs in `numbers of the first state`"):
+        ov.learn(NET.sample(5, 1), A, RNN, DESCENT, saves=3, store=tmp_path / "run.zarr")
+
+
+def test_a_full_disk_ends_the_run_and_the_store_goes_on_later(tmp_path, monkeypatch):
+    count = iter(range(100))
+
+    def full(path, content, whole=_log.write):
+        if next(count) == 5:
+            raise OSError(28, "No space left on device")
+        whole(path, content)
+
+    monkeypatch.setattr(_log, "write", full)
+    with pytest.raises(OSError, match=r"cannot be written any more: .*No space left.* call `learn` again") as caught:
+        ov.learn(NET, A, RNN, MOMENTUM, saves=11, store=tmp_path / "run.zarr")
+    assert caught.value.dataset.sizes["time"] > 1
+    monkeypatch.undo()
+    dataset = ov.learn(NET, A, RNN, MOMENTUM, saves=11, store=tmp_path / "run.zarr")
+    xr.testing.assert_identical(dataset, ov.learn(NET, A, RNN, MOMENTUM, saves=11))
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "mkdir", refused)
+    with pytest.raises(ValueError, match=r"`store` must be a folder that can be written, but .*Permission denied"):
+        ov.learn(NET, A, RNN, MOMENTUM, store=tmp_path / "run.zarr")
+
+
+def test_what_cannot_be_written_down_goes_on_with_the_same_call(tmp_path, monkeypatch):
+    rule = ov.GradientDescent(1e-2, 30, lambda rate: optax.sgd(rate, momentum=0.5))
+    run = functools.partial(ov.learn, NET, A, RNN, rule, saves=5)
+    killed_at(monkeypatch, 5, "after")
+    with pytest.raises(Killed):
+        run(store=tmp_path / "run.zarr")
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="hold only what can be written down"):
+        ov.resume(tmp_path / "run.zarr")
+    xr.testing.assert_identical(run(store=tmp_path / "run.zarr"), run())
+
+
+def test_a_stiff_solver_goes_on(tmp_path, monkeypatch):
+    run = functools.partial(ov.learn, NET, A, RNN, ov.GradientFlow(3.0, solver=diffrax.Kvaerno5()), saves=5)
+    killed_at(monkeypatch, 6, "middle")
+    with pytest.raises(Killed):
+        run(store=tmp_path / "run.zarr")
+    monkeypatch.undo()
+    xr.testing.assert_identical(run(store=tmp_path / "run.zarr"), run())
