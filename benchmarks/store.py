@@ -1,7 +1,7 @@
 """What it costs to write a run to disk while it goes on: `learn(..., store=path)` beside `learn`.
 
-Both are timed in turn in one process, several rounds over, after a first call that compiles. Each round writes a new store into a
-temporary folder. The runs take a second or more: shorter ones are dominated by the few files that every store has.
+Both are timed in turn in one process, several rounds over, after a first call that compiles. Each round writes a new store into
+a temporary folder. The runs take a second or more: shorter ones are dominated by the few files that every store has.
 """
 
 import tempfile

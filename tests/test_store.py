@@ -43,6 +43,11 @@ CASES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _write_each_record_at_once(monkeypatch):
+    monkeypatch.setattr(_store, "SHARE", 1e9)
+
+
 class Killed(BaseException):
     """Ends a run as a kill does: nothing of the library catches it."""
 
@@ -51,14 +56,14 @@ def killed_at(monkeypatch, moment, how):
     """Let the run die at the file number `moment` that it writes: before it, in its middle, or after it."""
     count = iter(range(10**6))
 
-    def write(path, content, whole=_log.write):
+    def write(path, content, settled=True, whole=_log.write):
         if next(count) == moment:
             if how == "middle":
                 path.with_name(f"{path.name}.part").write_bytes(content[: len(content) // 2])
             if how == "after":
-                whole(path, content)
+                whole(path, content, settled)
             raise Killed
-        whole(path, content)
+        whole(path, content, settled)
 
     for module in (_log, _store):
         monkeypatch.setattr(module, "write", write)
@@ -98,11 +103,12 @@ import overlaps as ov
 from overlaps.learning import _log, _store
 path, moment = sys.argv[1], int(sys.argv[2])
 count, whole = iter(range(10**6)), _log.write
-def write(path, content):
-    whole(path, content)
+def write(path, content, settled=True):
+    whole(path, content, settled)
     if next(count) == moment:
         os.kill(os.getpid(), signal.SIGKILL)
 _log.write = _store.write = write
+_store.SHARE = 1e9
 run = dict(state=ov.Overlaps.random(0), task=ov.tasks.exponential_filter(horizon=4.0), rnn=ov.RNN(dt=0.1),
            rule=ov.GradientDescent(1e-2, 60), saves=41)
 dataset = ov.learn(**run, store=path)
@@ -116,8 +122,21 @@ np.testing.assert_array_equal(dataset.sigma, ov.learn(**run).sigma)
     subprocess.run([sys.executable, "-c", program, path, "-1"], check=True)
 
 
+def test_records_that_wait_are_lost_by_a_kill_and_computed_again(tmp_path, monkeypatch):
+    protocol = CASES["phases with label noise"]
+    whole = ov.learn(*protocol, saves=21, key=3)
+    monkeypatch.setattr(_store, "SHARE", 0.0)  # all records wait for the end
+    path = tmp_path / "run.zarr"
+    for moment, how in ((1, "before"), (4, "middle"), (7, "after")):
+        with monkeypatch.context() as patch:
+            killed_at(patch, moment, how)
+            with pytest.raises(Killed):
+                ov.learn(*protocol, saves=21, key=3, store=path)
+    xr.testing.assert_identical(ov.learn(*protocol, saves=21, key=3, store=path), whole)
+    xr.testing.assert_identical(ov.resume(path), whole)
+
+
 def test_a_half_finished_run_can_be_opened(tmp_path, monkeypatch):
-    monkeypatch.setattr(_store, "SHARE", 1e9)  # show each record
     whole = ov.learn(NET, A, RNN, MOMENTUM, saves=11)
     path = tmp_path / "run.zarr"
     seen = []
@@ -151,8 +170,7 @@ def test_an_interrupt_and_a_divergence_leave_a_store(tmp_path):
     np.testing.assert_array_equal(shown["sigma"][:saved], caught.value.dataset["sigma"])
 
 
-def test_an_early_stop_makes_the_store_shorter(tmp_path, monkeypatch):
-    monkeypatch.setattr(_store, "SHARE", 1e9)
+def test_an_early_stop_makes_the_store_shorter(tmp_path):
     run = functools.partial(ov.learn, NET, A, RNN, ov.GradientDescent(1e-2, 3000, stop_loss=1e-2), saves=301)
     kept = run(store=tmp_path / "run.zarr")
     xr.testing.assert_identical(kept, run())
@@ -186,8 +204,7 @@ def test_a_store_cut_short_is_made_whole(tmp_path, monkeypatch):
         if name.name != "run.json":
             name.unlink()
     shutil.rmtree(path / "sigma", ignore_errors=True)
-    with pytest.warns(RuntimeWarning, match="No such file"):
-        dataset = ov.learn(NET, A, RNN, MOMENTUM, saves=11, store=path)
+    dataset = ov.learn(NET, A, RNN, MOMENTUM, saves=11, store=path)
     xr.testing.assert_identical(dataset, ov.learn(NET, A, RNN, MOMENTUM, saves=11))
     np.testing.assert_array_equal(xr.open_zarr(path)["sigma"], dataset["sigma"])
 
@@ -237,10 +254,10 @@ def test_two_networks_with_equal_sizes_are_told_apart(tmp_path, monkeypatch):
 def test_a_full_disk_ends_the_run_and_the_store_goes_on_later(tmp_path, monkeypatch):
     count = iter(range(100))
 
-    def full(path, content, whole=_log.write):
+    def full(path, content, settled=True, whole=_log.write):
         if next(count) == 5:
             raise OSError(28, "No space left on device")
-        whole(path, content)
+        whole(path, content, settled)
 
     monkeypatch.setattr(_log, "write", full)
     with pytest.raises(OSError, match=r"cannot be written any more: .*No space left.* call `learn` again") as caught:

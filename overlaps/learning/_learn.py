@@ -158,8 +158,7 @@ def learn(
                         bar.update(before + record.position - bar.n)
                         if kept is not None and number >= len(earlier):
                             kept.append(index, number, record)
-                            if kept.due():
-                                kept.show(_so_far(done, state, rnn, settings))
+                            kept.show(lambda: _so_far(done, state, rnn, settings))
                         _report(record, run.phase.rule)
                         if record.loss.size:
                             bar.set_postfix(loss=f"{np.nanmean(record.loss[..., -1]):.3g}")
@@ -169,7 +168,8 @@ def learn(
                 if begun is not None:
                     stop.dataset = begun  # pyright: ignore[reportAttributeAccessIssue]
                     if kept is not None and not isinstance(stop, OSError):
-                        kept.show(begun)
+                        kept.flush()
+                        kept.show(lambda: begun, now=True)
                 raise
         dataset = assemble(done, state, end, rnn, settings)
         if kept is not None:

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +29,19 @@ class Log:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def append(self, phase: int, number: int, record: Record) -> None:
-        """Add a record of a phase. `number` counts the records of the phase."""
-        name = self._name(phase, number)
-        # The memory first: the rows say that the record is there.
-        write(name.with_suffix(MEMORY), _packed({}, _plain(record.memory)))
-        fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-        del fields["memory"]
-        values = fields.pop("values")
-        arrays = {name: np.asarray(value) for name, value in fields.items() if isinstance(value, np.ndarray | np.generic)}
-        header = {
-            "fields": {name: value for name, value in fields.items() if name not in arrays},
-            "arrays": {name: _shape(array) for name, array in arrays.items()},
-            "values": {name: _shape(array) for name, array in values.items()},
-        }
-        write(name.with_suffix(ROWS), _packed(header, [*arrays.values(), *values.values()]))
-        if number > 1:  # one memory before the last one is kept, in case that the last one gets damaged
-            self._name(phase, number - 2).with_suffix(MEMORY).unlink(missing_ok=True)
+    def append(self, records: Sequence[tuple[int, int, Record]]) -> None:
+        """Add records, each with its phase and its number in the phase. Of each phase the last one alone has a memory."""
+        for place, (phase, number, record) in enumerate(records):
+            name, later = self._name(phase, number), records[place + 1 :]
+            if later and later[0][0] == phase:
+                write(name.with_suffix(ROWS), _record_bytes(record), settled=False)
+                continue
+            # The memory first: the rows say that the record is there.
+            write(name.with_suffix(MEMORY), _packed({}, _plain(record.memory)), settled=False)
+            write(name.with_suffix(ROWS), _record_bytes(record))
+            # The memory before this one is kept, in case that this one gets damaged.
+            for old in sorted(self.folder.glob(f"{phase:03d}-*{MEMORY}"))[:-2]:
+                old.unlink()
 
     def read(self, phase: int) -> tuple[list[Record], bytes]:
         """The records of a phase up to the last one whose memory is whole, and this memory.
@@ -66,6 +63,8 @@ class Log:
                 memory = name.read_bytes()
                 _header(memory)
                 break
+            except FileNotFoundError:  # the kill came while several records were written
+                records.pop()
             except (OSError, ValueError) as error:
                 damage = damage or f"{name.name}: {error}"
                 records.pop()
@@ -91,14 +90,19 @@ def recalled(memory: bytes, like: Any) -> Any:
     return jax.tree.map(lambda leaf, new: jax.random.wrap_key_data(new) if _is_key(leaf) else new, like, loaded)
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file such that it is there as a whole, or as it was before."""
+def write(path: Path, content: bytes, settled: bool = True) -> None:
+    """Write a file such that it is there as a whole, or as it was before.
+
+    `settled`: whether its name must be on disk on return; else that of the next file that is written to the folder will do.
+    """
     unfinished = path.with_name(f"{path.name}.part")
     with unfinished.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)
+    if not settled:
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -129,6 +133,18 @@ def _record(content: bytes) -> Record:
     arrays = dict(zip(shapes, eqx.tree_deserialise_leaves(io.BytesIO(payload), like), strict=True))
     values = {name: arrays[name] for name in header["values"]}
     return Record(values=values, **header["fields"], **{name: arrays[name] for name in header["arrays"]})
+
+
+def _record_bytes(record: Record) -> bytes:
+    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record) if field.name != "memory"}
+    values = fields.pop("values")
+    arrays = {name: np.asarray(value) for name, value in fields.items() if isinstance(value, np.ndarray | np.generic)}
+    header = {
+        "fields": {name: value for name, value in fields.items() if name not in arrays},
+        "arrays": {name: _shape(array) for name, array in arrays.items()},
+        "values": {name: _shape(array) for name, array in values.items()},
+    }
+    return _packed(header, [*arrays.values(), *values.values()])
 
 
 def _shape(array: np.ndarray) -> tuple[str, tuple[int, ...]]:

@@ -1,11 +1,12 @@
 """A run on disk: the Dataset of `learn` as it grows, for readers, and the log from which a killed run goes on."""
 
+import contextlib
 import hashlib
 import json
 import shutil
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from overlaps.learning._log import Log, write
 from overlaps.learning._record import Record
 
 FORMAT = 1
-SHARE = 0.05  # of the time of a run, at most, that goes into the Dataset for readers while the run goes on
+SHARE = 0.05  # of the time of a run, at most, that goes into writing while it goes on
+FIRST_COSTS = {"log": 0.005, "show": 0.05}  # seconds that it takes to write a record, and to show a small Dataset
 
 
 class Store:
@@ -32,8 +34,8 @@ class Store:
     def __init__(self, path: Any, described: Mapping[str, str], state: Any, first: xr.Dataset, rows: int):
         self.path, self._described, self._rows = Path(path), described, rows
         self.log = Log(self.path / "log")
-        self._begun = time.monotonic()
-        self._spent = 0.0
+        self._begun, self._spent, self._costs = time.monotonic(), 0.0, dict(FIRST_COSTS)
+        self._waiting: list[tuple[int, int, Record]] = []
         digest = hashlib.sha256()
         for leaf in jax.tree.leaves(state):
             digest.update(np.ascontiguousarray(leaf).tobytes())
@@ -66,28 +68,47 @@ class Store:
                 raise argument_error("store", "be a new path, or hold this run", came, mend)
 
     def append(self, phase: int, number: int, record: Record) -> None:
-        """Add a record to the log, so that it survives a kill."""
-        try:
-            self.log.append(phase, number, record)
-        except OSError as error:
-            came = f"The store {str(self.path)!r} cannot be written any more: {error}."
-            raise OSError(f"{came} What it holds is whole: make room, and call `learn` again to go on.") from error
+        """Take a record, and write the records that wait to the log if that takes no more than its share of the time.
 
-    def due(self) -> bool:
-        """Whether the Dataset may be shown again without taking more than its share of the time."""
-        return self._spent <= SHARE * (time.monotonic() - self._begun)
+        A kill loses the records that wait. They are computed again, to the same digits.
+        """
+        self._waiting.append((phase, number, record))
+        if self._due("log"):
+            self.flush()
 
-    def show(self, dataset: xr.Dataset | None) -> None:
-        """Write the Dataset so far, with NaN for the points of time to come."""
-        if dataset is None:
+    def flush(self) -> None:
+        """Write the records that wait to the log."""
+        with self._timed("log"):
+            try:
+                self.log.append(self._waiting)
+            except OSError as error:
+                came = f"The store {str(self.path)!r} cannot be written any more: {error}."
+                raise OSError(f"{came} What it holds is whole: make room, and call `learn` again to go on.") from error
+        self._waiting = []
+
+    def show(self, dataset: Callable[[], xr.Dataset | None], now: bool = False) -> None:
+        """Write the Dataset so far, with NaN for the points of time to come, if its share of the time allows it or `now`."""
+        if not (now or self._due("show")):
             return
-        begun, saved = time.monotonic(), dataset.sizes["time"]
-        whole = _stretched(dataset, self._rows).assign_attrs(self._described)
-        self._write(whole, {"complete": False, "saved": saved})
-        self._spent += time.monotonic() - begun
+        with self._timed("show"):
+            so_far = dataset()
+            if so_far is not None:
+                whole = _stretched(so_far, self._rows).assign_attrs(self._described)
+                self._write(whole, {"complete": False, "saved": so_far.sizes["time"]})
+
+    def _due(self, what: str) -> bool:
+        return self._spent + self._costs[what] <= SHARE * (time.monotonic() - self._begun)
+
+    @contextlib.contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        self._costs[what] = time.monotonic() - begun
+        self._spent += self._costs[what]
 
     def finish(self, dataset: xr.Dataset) -> None:
         """Write the whole Dataset."""
+        self.flush()
         self._write(dataset, {"complete": True, "saved": dataset.sizes["time"]})
 
     def _write(self, dataset: xr.Dataset, progress: dict[str, Any]) -> None:
