@@ -78,5 +78,5 @@ def test_the_public_page_shows_public_names_alone():
     assert names == [
         *("DenseNetwork", "DivergenceError", "GradientDescent", "GradientFlow", "MeanField", "Network", "Overlaps", "Phase"),
         *("RNN", "ReducedNetwork", "Transfer", "conserved", "final_state", "initial_state", "integration", "learn"),
-        *("learn_mean_field", "metric", "plots", "rerun", "studies", "tasks", "validate"),
+        *("learn_mean_field", "metric", "plots", "rerun", "resume", "studies", "tasks", "validate"),
     ]

@@ -1,4 +1,7 @@
-"""A run on disk: the Dataset of `learn` as it grows, for readers, and the log from which a killed run goes on."""
+"""A run on disk: the Dataset of `learn` as it grows, for readers, and the log from which a killed run goes on.
+
+docs/long_runs.md describes the folder.
+"""
 
 import contextlib
 import hashlib
