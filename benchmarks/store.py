@@ -1,7 +1,7 @@
 """What it costs to write a run to disk while it goes on: `learn(..., store=path)` beside `learn`.
 
 Both are timed in turn in one process, several rounds over, after a first call that compiles. Each round writes a new store into
-a temporary folder. The runs take a second or more: shorter ones are dominated by the few files that every store has.
+a temporary folder. The runs take 2 s or more: shorter ones are dominated by the few files that every store has.
 """
 
 import tempfile
@@ -30,9 +30,9 @@ def main() -> None:
     net, rnn, task = ov.Overlaps.random(0), ov.RNN(dt=0.05), ov.tasks.exponential_filter(horizon=20.0)
     batch = jax.tree.map(lambda *leaves: np.stack(leaves), *[ov.Overlaps.random(seed) for seed in range(100)])
     runs = {
-        "overlaps, 200,000 steps": (net, ov.GradientDescent(1e-3, 200_000)),
-        "100 overlaps, 6,000 steps": (batch, ov.GradientDescent(1e-3, 6_000)),
-        "500 neurons, 1,000 steps": (net.sample(500, 1), ov.GradientDescent(1e-3, 1_000)),
+        "overlaps, 600,000 steps": (net, ov.GradientDescent(1e-3, 600_000)),
+        "100 overlaps, 18,000 steps": (batch, ov.GradientDescent(1e-3, 18_000)),
+        "500 neurons, 4,000 steps": (net.sample(500, 1), ov.GradientDescent(1e-3, 4_000)),
     }
     print(f"{'':28}{'learn, s':>10}{'with store, s':>15}{'ratio':>8}{'bytes':>12}")
     for name, (state, rule) in runs.items():

@@ -17,7 +17,7 @@ import pytest
 import xarray as xr
 
 import overlaps as ov
-from overlaps.learning import _log, _store
+from overlaps.learning import _log, _store, _view
 
 NET = ov.Overlaps.random(0)
 BATCH = jax.tree.map(lambda *leaves: np.stack(leaves), *[ov.Overlaps.random(seed) for seed in range(3)])
@@ -65,7 +65,7 @@ def killed_at(monkeypatch, moment, how):
             raise Killed
         whole(path, content, settled)
 
-    for module in (_log, _store):
+    for module in (_log, _store, _view):
         monkeypatch.setattr(module, "write", write)
 
 
@@ -100,14 +100,14 @@ def test_a_process_killed_by_the_system_goes_on(tmp_path):
 import os, signal, sys
 import numpy as np
 import overlaps as ov
-from overlaps.learning import _log, _store
+from overlaps.learning import _log, _store, _view
 path, moment = sys.argv[1], int(sys.argv[2])
 count, whole = iter(range(10**6)), _log.write
 def write(path, content, settled=True):
     whole(path, content, settled)
     if next(count) == moment:
         os.kill(os.getpid(), signal.SIGKILL)
-_log.write = _store.write = write
+_log.write = _store.write = _view.write = write
 _store.SHARE = 1e9
 run = dict(state=ov.Overlaps.random(0), task=ov.tasks.exponential_filter(horizon=4.0), rnn=ov.RNN(dt=0.1),
            rule=ov.GradientDescent(1e-2, 60), saves=41)
@@ -214,10 +214,14 @@ def test_another_run_another_version_and_another_folder_are_refused(tmp_path, mo
     begun(path, monkeypatch)
     before = {name: name.read_bytes() for name in path.rglob("*") if name.is_file()}
     for other, difference in (
-        ({"rule": DESCENT}, "`rule`"),
-        ({"saves": 12}, "`saves`"),
-        ({"state": NET.replace(uu=2.0)}, "`state`"),
-        ({"task": B}, "`task`"),
+        ({"rule": DESCENT}, r"`rule\.steps`: it is 60 there and 40 here"),
+        (
+            {"rule": ov.GradientDescent(1e-2, 60, functools.partial(optax.sgd, momentum=0.8))},
+            r"`rule\.optimizer\.keywords\.momentum`: it is 0\.9 there and 0\.8 here",
+        ),
+        ({"saves": 12}, "`saves`: it is 11 there and 12 here"),
+        ({"state": NET.replace(uu=2.0)}, r"`state\.gram\[1\]\[1\]`"),
+        ({"task": B}, r"`task\.A\[0\]\[0\]`: it is -0\.2 there and -0\.4 here"),
     ):
         arguments = {"state": NET, "task": A, "rnn": RNN, "rule": MOMENTUM, "saves": 11} | other
         with pytest.raises(ValueError, match=f"`store` must be a new path, or hold this run, but .* differs in {difference}"):
@@ -296,3 +300,194 @@ def test_a_stiff_solver_goes_on(tmp_path, monkeypatch):
         run(store=tmp_path / "run.zarr")
     monkeypatch.undo()
     xr.testing.assert_identical(run(store=tmp_path / "run.zarr"), run())
+
+
+def test_what_has_no_name_is_told_apart_by_what_it_holds(tmp_path, monkeypatch):
+    def rule(momentum):
+        return ov.GradientDescent(1e-2, 30, lambda rate: optax.sgd(rate, momentum=momentum))
+
+    def network(factor):
+        return ov.RNN(lambda h: jax.numpy.tanh(factor * h), dt=0.1)
+
+    class Mine(ov.tasks.LinearFilter):
+        """A task of a user, known by its arrays."""
+
+    trials = ov.tasks.flip_flop(0, trials=1, duration=6.0, dt=0.1)
+    for index, (one, other) in enumerate(
+        [
+            ((NET, A, RNN, rule(0.5)), (NET, A, RNN, rule(0.9))),
+            ((NET, trials, network(1.0), DESCENT), (NET, trials, network(2.0), DESCENT)),
+            [(NET, Mine([[rate]], [[1.0]], [[1.0]], 4.0), RNN, DESCENT) for rate in (-0.2, -0.3)],
+        ]
+    ):
+        path = tmp_path / f"{index}.zarr"
+        first = ov.learn(*one, saves=3, store=path)
+        xr.testing.assert_identical(ov.learn(*one, saves=3, store=path), first)
+        with pytest.raises(ValueError, match=r"differs in .*(digest|opaque)"):
+            ov.learn(*other, saves=3, store=path)
+
+
+def float32(state):
+    return jax.tree.map(np.float32, state)
+
+
+def noisy(learning_rate):
+    return optax.chain(optax.add_noise(0.1, 0.5, key=jax.random.key(0)), optax.sgd(learning_rate))
+
+
+STOPS = ov.GradientDescent(1e-2, 3000, stop_loss=1e-2)
+MORE = {
+    "float32": (float32(NET.sample(5, 0)), A, RNN, ov.GradientDescent(1e-2, 30, optax.adam)),
+    "keys as an array": (NET, NOISY, RNN, DESCENT),
+    "learning rates as an array": (NET, A, RNN, ov.GradientDescent([1e-2, 2e-2], 30)),
+    "early stops": (BATCH, A, RNN, STOPS),
+    "an early stop in the second phase": (BATCH, [ov.Phase("A", A, DESCENT), ov.Phase("B", B, STOPS)], RNN, None),
+    "a flow that stops after descent": (NET.sample(5, 0), [ov.Phase("A", A, DESCENT), ov.Phase("B", B, FLOW)], RNN, None),
+    "a reduction": (ov.DenseNetwork.random(0, 8, 0.1).krylov(0), A, RNN, DESCENT),
+    "random keys in the memory": (NET.sample(5, 0), A, RNN, ov.GradientDescent(1e-2, 30, noisy)),
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_more_kinds_of_runs_go_on(name, tmp_path, monkeypatch):
+    extra = {"saves": 21, "key": jax.random.split(jax.random.key(0), 2) if name == "keys as an array" else 3}
+    run = functools.partial(ov.learn, *MORE[name], precision=name if name == "float32" else "float64", **extra)
+    whole, path = run(), tmp_path / "run.zarr"
+    deaths = 0
+    for moment in (3, 4, 5):
+        with monkeypatch.context() as patch:
+            killed_at(patch, moment, "after")
+            try:
+                run(store=path)
+            except Killed:
+                deaths += 1
+    assert deaths >= 2
+    xr.testing.assert_identical(run(store=path) if name == "random keys in the memory" else ov.resume(path), whole)
+    for _ in range(2):  # of a complete store nothing is written again
+        before = {file: file.stat().st_mtime_ns for file in path.rglob("*")}
+        xr.testing.assert_identical(run(store=path), whole)
+    assert before == {file: file.stat().st_mtime_ns for file in path.rglob("*")}
+    shown = xr.open_zarr(path).load()
+    assert set(shown.variables) == set(whole.variables)
+    for variable in whole.variables:
+        np.testing.assert_array_equal(shown[variable].values.astype(whole[variable].dtype), whole[variable])
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_gap_in_the_log_is_noticed(tmp_path, monkeypatch, number):
+    path = tmp_path / "run.zarr"
+    begun(path, monkeypatch, 11)
+    (path / "log" / f"000-00000{number}.rows").unlink()
+    with pytest.warns(RuntimeWarning, match=f"000-00000{number}.rows is missing"):
+        dataset = ov.learn(NET, A, RNN, MOMENTUM, saves=11, store=path)
+    xr.testing.assert_identical(dataset, ov.learn(NET, A, RNN, MOMENTUM, saves=11))
+
+
+def test_no_flip_of_a_bit_gets_through(tmp_path, monkeypatch):
+    path = tmp_path / "run.zarr"
+    begun(path, monkeypatch)
+    whole = ov.learn(NET, A, RNN, MOMENTUM, saves=11)
+    shutil.copytree(path, tmp_path / "kept")
+    generator = np.random.default_rng(0)
+    for name in sorted((path / "log").glob("000-*")):
+        for _ in range(3):
+            shutil.rmtree(path)
+            shutil.copytree(tmp_path / "kept", path)
+            content = bytearray(name.read_bytes())
+            content[generator.integers(len(content))] ^= 1 << generator.integers(8)
+            name.write_bytes(content)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                dataset = ov.learn(NET, A, RNN, MOMENTUM, saves=11, store=path)
+            xr.testing.assert_identical(dataset, whole)
+            last = max(one.stem for one in (tmp_path / "kept" / "log").glob("*.memory"))
+            assert any("is damaged" in str(one.message) for one in caught) or (name.suffix == ".memory" and name.stem != last)
+
+
+def test_records_without_a_description_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "run.zarr"
+    begun(path, monkeypatch)
+    (path / "log" / "run.json").unlink()
+    with pytest.raises(ValueError, match="holds other files"):
+        ov.learn(NET, B, RNN, MOMENTUM, saves=11, store=path)
+
+
+@pytest.mark.parametrize("damage", ["zarr.json", "sigma/zarr.json", "loss/zarr.json"])
+def test_a_damaged_view_is_made_anew(tmp_path, monkeypatch, damage):
+    path = tmp_path / "run.zarr"
+    begun(path, monkeypatch)
+    (path / damage).write_text("")
+    dataset = ov.resume(path)
+    np.testing.assert_array_equal(xr.open_zarr(path)["sigma"], dataset["sigma"])
+
+
+def test_two_processes_do_not_share_a_store(tmp_path, monkeypatch):
+    append = _store.Store.append
+
+    def meddle(self, *arguments):
+        with pytest.raises(ValueError, match="`store` must be free, but another process writes to"):
+            ov.learn(NET, A, RNN, MOMENTUM, saves=11, store=tmp_path / "run.zarr")
+        append(self, *arguments)
+
+    monkeypatch.setattr(_store.Store, "append", meddle)
+    ov.learn(NET, A, RNN, MOMENTUM, saves=11, store=tmp_path / "run.zarr")
+
+
+@pytest.mark.parametrize("how", ["divergence", "end"])
+def test_a_disk_that_is_full_at_the_end_keeps_the_result(tmp_path, monkeypatch, how):
+    def full(self, dataset, complete):
+        if dataset.sizes.get("time"):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_view.View, "write", full)
+    monkeypatch.setattr(_store, "SHARE", 0.0)
+    rule, error = (ov.GradientDescent(0.9, 100), ov.DivergenceError) if how == "divergence" else (MOMENTUM, OSError)
+    with pytest.raises(error) as caught:
+        ov.learn(NET, A, RNN, rule, saves=11, store=tmp_path / "run.zarr")
+    assert caught.value.dataset.sizes["time"] >= 1
+    monkeypatch.undo()
+    if how == "end":
+        xr.testing.assert_identical(ov.resume(tmp_path / "run.zarr"), ov.learn(NET, A, RNN, MOMENTUM, saves=11))
+
+
+def test_paths_are_what_a_shell_makes_of_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    ov.learn(NET, A, RNN, MOMENTUM, saves=3, store="~/run.zarr")
+    assert sorted(name.name for name in tmp_path.iterdir()) == ["run.zarr"]
+    assert ov.resume("run.zarr/").sizes["time"] == 3
+    for path in ("", 5, "s3://bucket/run.zarr"):
+        with pytest.raises(ValueError, match="`store` must be the path of a folder"):
+            ov.learn(NET, A, RNN, MOMENTUM, store=path)
+
+
+def test_an_interrupt_leaves_what_is_there(tmp_path, monkeypatch):
+    from overlaps.learning import _learn
+
+    class Impatient(_learn.tqdm):
+        def update(self, n=1):
+            super().update(n)
+            if self.n >= 30:
+                raise KeyboardInterrupt
+
+    run = functools.partial(ov.learn, NET, A, RNN, MOMENTUM, saves=11, store=tmp_path / "run.zarr")
+    monkeypatch.setattr(_store, "SHARE", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(_learn, "tqdm", Impatient)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            run(progress=True)
+    shown = xr.open_zarr(tmp_path / "run.zarr")
+    saved = json.loads(shown.attrs["progress"])["saved"]
+    assert saved == caught.value.dataset.sizes["time"] > 1
+    xr.testing.assert_identical(run(), ov.learn(NET, A, RNN, MOMENTUM, saves=11))
+
+
+def test_the_view_has_a_share_of_its_own(tmp_path, monkeypatch):
+    clock = iter(np.arange(0.0, 1e6, 0.04))  # each look at the clock takes 40 ms, so that all files seem slow
+    monkeypatch.setattr(_store.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(_store, "SHARE", 0.2)
+    shown = []
+    write = _view.View.write
+    monkeypatch.setattr(_view.View, "write", lambda *given, **named: shown.append(1) or write(*given, **named))
+    ov.learn(NET.sample(5, 0), A, RNN, ov.GradientDescent(1e-2, 200), saves=101, store=tmp_path / "run.zarr")
+    assert len(shown) >= 3  # the first, the last, and at least one between

@@ -1,7 +1,6 @@
 """Runs that begin from what was written down: repeated from a Dataset, or continued from a store."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,8 +12,10 @@ from overlaps._support import argument_error
 from overlaps.learning._datasets import description, initial_state, select
 from overlaps.learning._describe import restore
 from overlaps.learning._learn import learn
+from overlaps.learning._log import FOLDER
 from overlaps.learning._phase import Phase, Rule
 from overlaps.learning._rules import GradientDescent
+from overlaps.learning._store import folder_of
 
 
 def resume(path: Any, progress: bool = False) -> xr.Dataset:
@@ -24,10 +25,10 @@ def resume(path: Any, progress: bool = False) -> xr.Dataset:
     progress bar. Raises ValueError for a folder that is no store, and if the run used something that cannot be written down,
     such as a lambda: then call `learn` with the same arguments again.
     """
-    if not (Path(path) / "log" / "run.json").exists():
-        raise argument_error("path", "be a store that `learn` began", f"{str(path)!r} came")
-    with xr.open_zarr(path) as dataset:
-        return _again(dataset.load(), progress, path)
+    log = folder_of(path) / FOLDER
+    if not (log / "run.json").exists():
+        raise argument_error("path", "be a store that `learn` began", f"{path!r} came")
+    return _again(xr.load_dataset(log / "start.nc"), progress, path)
 
 
 def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:

@@ -104,10 +104,10 @@ def described(start: State, rnn: RNN, phases: Sequence[Phase], settings: Mapping
     return {name: json.dumps(describe(value)) for name, value in description.items()}
 
 
-def beginning(start: State, lead: tuple[str, ...], attributes: Mapping[str, str]) -> xr.Dataset:
+def beginning(start: State, batch: int | None, attributes: Mapping[str, str]) -> xr.Dataset:
     """What can be said of a run before it begins: its description and its first state."""
-    variables = {name: _with_batch(one, lead) for name, one in start.stored("initial").items()}
-    coordinates = {"batch": ("batch", np.arange(start.batch[0]))} if start.batch else {}
+    variables = {name: _with_batch(one, () if batch is None else ("batch",)) for name, one in start.stored("initial").items()}
+    coordinates = {} if batch is None else {"batch": ("batch", np.arange(batch))}
     return xr.Dataset(variables, coordinates, dict(attributes))
 
 

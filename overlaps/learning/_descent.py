@@ -54,6 +54,7 @@ def descend(
     """
     shape = lost.shape
     parameters = problem.parameters()
+    parameters = np.asarray(parameters, jax.dtypes.canonicalize_dtype(parameters.dtype))
     stops = limits(rule.stop_loss, rule.stop_gradient, rates.dtype)
     learning_rate = np.broadcast_to(np.asarray(rule.learning_rate, rates.dtype), shape)
     fixed = Settings(
@@ -62,7 +63,7 @@ def descend(
     huge = np.full(shape, np.finfo(rates.dtype).max)
     memory = _remember(rule.optimizer, learning_rate, parameters)
     limit = np.where(lost, -np.inf, np.inf).astype(rates.dtype)
-    carry = Carry(np.zeros(shape, int), parameters, memory, parameters, huge, huge, limit)
+    carry = Carry(np.zeros(shape, jax.dtypes.canonicalize_dtype(int)), parameters, memory, parameters, huge, huge, limit)
     fixed = jax.device_put(fixed)
     first, last, known, watched, begin = huge, -1, lost, bool(np.any(stops > -np.inf)), 0
     if resumed is not None:

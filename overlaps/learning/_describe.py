@@ -3,7 +3,10 @@
 import base64
 import dataclasses
 import functools
+import hashlib
+import json
 import re
+import types
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -73,7 +76,7 @@ def describe(thing: Any) -> Any:
         return {**of, "args": describe(thing.args), "keywords": describe(thing.keywords)}
     if isinstance(thing, diffrax.AbstractSolver) and _is_public(diffrax, type(thing)) and _is_default(thing):
         return {"diffrax": name}
-    return {"opaque": re.sub(" at 0x[0-9a-f]+", "", repr(thing))}  # an address says nothing in another process
+    return {"opaque": _text(thing), "digest": hashlib.sha256(repr(_contents(thing)).encode()).hexdigest()}
 
 
 def restore(description: Any) -> Any:
@@ -118,6 +121,32 @@ def kind_of(name: str) -> type[State]:
         must = f"describe one of {', '.join(sorted(State.kinds))}"
         raise argument_error("dataset", must, f"its state is of the kind {name}", "Import the module that defines it first.")
     return State.kinds[name]
+
+
+def _text(thing: Any) -> str:
+    """The repr without addresses, which say nothing in another process."""
+    return re.sub(" at 0x[0-9a-f]+", "", repr(thing))
+
+
+def _contents(thing: Any) -> Any:
+    """What makes a thing that has no name what it is: code, constants and what they refer to; arrays by their bytes."""
+    if isinstance(thing, functools.partial):
+        return "partial", _contents(thing.func), _contents(thing.args), _contents(thing.keywords)
+    if isinstance(thing, types.FunctionType):
+        cells = [cell.cell_contents for cell in thing.__closure__ or ()]
+        return _contents(thing.__code__), _contents(cells), _contents(thing.__defaults__), _contents(thing.__kwdefaults__)
+    if isinstance(thing, types.CodeType):
+        return thing.co_code, thing.co_names, _contents(thing.co_consts)
+    if isinstance(thing, np.ndarray | np.generic | jax.Array):
+        return json.dumps(_numbers(thing))
+    if isinstance(thing, Mapping):
+        return [(str(name), _contents(value)) for name, value in thing.items()]
+    if isinstance(thing, tuple | list):
+        return [_contents(value) for value in thing]
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        fields = {field.name: getattr(thing, field.name) for field in dataclasses.fields(thing)}
+        return type(thing).__qualname__, _contents(fields)
+    return _text(thing)
 
 
 def _numbers(array: Any) -> Any:

@@ -1,5 +1,6 @@
 """The function `learn`, which trains any state on any task by any rule, and `rerun`, which repeats a run."""
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -20,6 +21,8 @@ from overlaps.learning._phase import Phase, Rule, Run, batch_size
 from overlaps.learning._record import Record
 from overlaps.learning._rules import GradientDescent
 from overlaps.learning._store import Store
+
+NOTHING = np.empty(0)  # in place of what a record holds for going on, and nobody needs once the next one is there
 
 
 class DivergenceError(RuntimeError):
@@ -144,7 +147,8 @@ def learn(
         kept = None if store is None else _opened(store, state, rnn, phases, settings, runs, batch)
         done: list[Trajectory] = []
         end, lost = state, np.zeros(() if batch is None else batch, bool)
-        with tqdm(total=sum(_length(phase.rule) for phase in phases), disable=not progress, unit="", leave=False) as bar:
+        total = sum(_length(phase.rule) for phase in phases)
+        with contextlib.closing(kept or contextlib.ExitStack()), _bar(total, progress) as bar:
             try:
                 for index, run in enumerate(runs):
                     bar.set_description(run.phase.name or "learning")
@@ -154,7 +158,7 @@ def learn(
                     done.append(Trajectory(run))
                     for record in itertools.chain(earlier, run):
                         number = len(done[-1].records)
-                        done[-1].records.append(dataclasses.replace(record, memory=None))
+                        done[-1].records.append(dataclasses.replace(record, memory=None, parameters=NOTHING))
                         bar.update(before + record.position - bar.n)
                         if kept is not None and number >= len(earlier):
                             kept.append(index, number, record)
@@ -163,18 +167,23 @@ def learn(
                         if record.loss.size:
                             bar.set_postfix(loss=f"{np.nanmean(record.loss[..., -1]):.3g}")
                     end, lost = run.end(), run.lost
+                dataset = assemble(done, state, end, rnn, settings)
+                if kept is not None:
+                    kept.finish(dataset)
             except (Exception, KeyboardInterrupt) as stop:
                 begun = _so_far(done, state, rnn, settings)
                 if begun is not None:
                     stop.dataset = begun  # pyright: ignore[reportAttributeAccessIssue]
-                    if kept is not None and not isinstance(stop, OSError):
-                        kept.flush()
-                        kept.show(lambda: begun, now=True)
+                    if kept is not None:
+                        with contextlib.suppress(OSError):  # of a full disk; what stopped the run matters more
+                            kept.flush()
+                            kept.show(lambda: begun, now=True)
                 raise
-        dataset = assemble(done, state, end, rnn, settings)
-        if kept is not None:
-            kept.finish(dataset)
         return dataset
+
+
+def _bar(total: float, progress: bool) -> Any:
+    return tqdm(total=total, disable=not progress, unit="", leave=False)
 
 
 def _so_far(done: Sequence[Trajectory], state: State, rnn: RNN, settings: Mapping[str, Any]) -> xr.Dataset | None:
@@ -187,7 +196,7 @@ def _opened(
     path: Any, state: State, rnn: RNN, phases: Sequence[Phase], settings: Mapping[str, Any], runs: list[Run], batch: int | None
 ) -> Store:
     description = described(state, rnn, phases, settings)
-    first = beginning(state, () if batch is None else ("batch",), description)
+    first = beginning(state, batch, description)
     return Store(path, description, state, first, sum(len(run.saved) for run in runs))
 
 

@@ -1,7 +1,7 @@
 """The log of a run: one file for each record, and the memory of the rule after it, from which a killed run goes on.
 
-A file is written under another name, synced and renamed: it is there as a whole or not at all. Its first line is a JSON header
-with a checksum of the rest, so that a file that was damaged later is noticed.
+A file is written under another name, synced and renamed: it is there as a whole or not at all. It begins with a checksum of
+all the rest, so that a file that was damaged later is noticed.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ import numpy as np
 from overlaps._support import warn
 from overlaps.learning._record import Record
 
+FOLDER = "log"
 ROWS, MEMORY = ".rows", ".memory"
 
 
@@ -34,44 +35,53 @@ class Log:
         for place, (phase, number, record) in enumerate(records):
             name, later = self._name(phase, number), records[place + 1 :]
             if later and later[0][0] == phase:
-                write(name.with_suffix(ROWS), _record_bytes(record), settled=False)
+                write(name.with_suffix(ROWS), _rows(record), settled=False)
                 continue
             # The memory first: the rows say that the record is there.
-            write(name.with_suffix(MEMORY), _packed({}, _plain(record.memory)), settled=False)
-            write(name.with_suffix(ROWS), _record_bytes(record))
+            write(name.with_suffix(MEMORY), _memory(record), settled=False)
+            write(name.with_suffix(ROWS), _rows(record))
             # The memory before this one is kept, in case that this one gets damaged.
             for old in sorted(self.folder.glob(f"{phase:03d}-*{MEMORY}"))[:-2]:
-                old.unlink()
+                old.unlink(missing_ok=True)
 
     def read(self, phase: int) -> tuple[list[Record], bytes]:
         """The records of a phase up to the last one whose memory is whole, and this memory.
 
-        Warns if something that was written is damaged.
+        Warns if something that was written is damaged or missing.
         """
         records: list[Record] = []
+        names = sorted(self.folder.glob(f"{phase:03d}-*{ROWS}"))
         damage = ""
-        for name in sorted(self.folder.glob(f"{phase:03d}-*{ROWS}")):
+        for number, name in enumerate(names):
+            if name.stem != self._name(phase, number).name:
+                damage = f"{self._name(phase, number).name}{ROWS} is missing"
+                break
             try:
-                records.append(_record(name.read_bytes()))
-            except (OSError, ValueError) as error:
+                records.append(_record(_checked(name)))
+            except Exception as error:  # whatever a damaged file leads to
                 damage = f"{name.name}: {error}"
                 break
         memory = b""
         while records:
             name = self._name(phase, len(records) - 1).with_suffix(MEMORY)
             try:
-                memory = name.read_bytes()
-                _header(memory)
+                content = io.BytesIO(_checked(name))
+                records[-1] = dataclasses.replace(records[-1], parameters=np.load(content))
+                memory = content.read()
                 break
             except FileNotFoundError:  # the kill came while several records were written
                 records.pop()
-            except (OSError, ValueError) as error:
+            except Exception as error:
                 damage = damage or f"{name.name}: {error}"
                 records.pop()
         if damage:
             warn(f"The store {str(self.folder.parent)!r} is damaged ({damage}). The run goes on from what is whole before it.")
             self._cut(phase, len(records))
         return records, memory
+
+    def any(self) -> bool:
+        """Whether there is any record."""
+        return any(self.folder.glob(f"*{ROWS}"))
 
     def _cut(self, phase: int, number: int) -> None:
         """Remove the records of a phase from `number` on, and all later phases."""
@@ -85,9 +95,10 @@ class Log:
 
 def recalled(memory: bytes, like: Any) -> Any:
     """The memory of a rule, from its bytes and from a memory of the same structure."""
-    _, payload = _header(memory)
-    loaded = eqx.tree_deserialise_leaves(io.BytesIO(payload), _plain(like))
-    return jax.tree.map(lambda leaf, new: jax.random.wrap_key_data(new) if _is_key(leaf) else new, like, loaded)
+    loaded = eqx.tree_deserialise_leaves(io.BytesIO(memory), _plain(like))
+    return jax.tree.map(
+        lambda leaf, new: jax.random.wrap_key_data(new, impl=jax.random.key_impl(leaf)) if _is_key(leaf) else new, like, loaded
+    )
 
 
 def write(path: Path, content: bytes, settled: bool = True) -> None:
@@ -110,45 +121,51 @@ def write(path: Path, content: bytes, settled: bool = True) -> None:
         os.close(folder)
 
 
-def _packed(header: dict[str, Any], tree: Any) -> bytes:
-    payload = io.BytesIO()
-    eqx.tree_serialise_leaves(payload, tree)
-    content = payload.getvalue()
-    return json.dumps({**header, "checksum": zlib.crc32(content)}).encode() + b"\n" + content
-
-
-def _header(content: bytes) -> tuple[dict[str, Any], bytes]:
-    """The header and the rest of a file; raises ValueError for one that is not whole."""
-    line, _, payload = content.partition(b"\n")
-    header = json.loads(line)
-    if zlib.crc32(payload) != header.get("checksum"):
-        raise ValueError("its checksum is wrong")
-    return header, payload
-
-
-def _record(content: bytes) -> Record:
-    header, payload = _header(content)
-    shapes = {**header["arrays"], **header["values"]}
-    like = [np.empty(shape, dtype) for dtype, shape in shapes.values()]
-    arrays = dict(zip(shapes, eqx.tree_deserialise_leaves(io.BytesIO(payload), like), strict=True))
-    values = {name: arrays[name] for name in header["values"]}
-    return Record(values=values, **header["fields"], **{name: arrays[name] for name in header["arrays"]})
-
-
-def _record_bytes(record: Record) -> bytes:
-    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record) if field.name != "memory"}
+def _rows(record: Record) -> bytes:
+    """A record without the parameters and the memory, which the last one alone needs."""
+    fields = {
+        field.name: getattr(record, field.name)
+        for field in dataclasses.fields(record)
+        if field.name not in ("memory", "parameters")
+    }
     values = fields.pop("values")
     arrays = {name: np.asarray(value) for name, value in fields.items() if isinstance(value, np.ndarray | np.generic)}
     header = {
         "fields": {name: value for name, value in fields.items() if name not in arrays},
-        "arrays": {name: _shape(array) for name, array in arrays.items()},
-        "values": {name: _shape(array) for name, array in values.items()},
+        "arrays": list(arrays),
+        "values": list(values),
     }
-    return _packed(header, [*arrays.values(), *values.values()])
+    content = io.BytesIO()
+    for array in (*arrays.values(), *values.values()):
+        np.save(content, array, allow_pickle=False)
+    return _with_checksum(json.dumps(header).encode() + b"\n" + content.getvalue())
 
 
-def _shape(array: np.ndarray) -> tuple[str, tuple[int, ...]]:
-    return array.dtype.str, array.shape
+def _record(content: bytes) -> Record:
+    line, _, payload = content.partition(b"\n")
+    header, file = json.loads(line), io.BytesIO(payload)
+    arrays, values = ({name: np.load(file, allow_pickle=False) for name in header[kind]} for kind in ("arrays", "values"))
+    arrays = dict(arrays)
+    return Record(values=values, parameters=np.empty(0), **header["fields"], **arrays)
+
+
+def _memory(record: Record) -> bytes:
+    content = io.BytesIO()
+    np.save(content, record.parameters, allow_pickle=False)
+    eqx.tree_serialise_leaves(content, _plain(record.memory))
+    return _with_checksum(content.getvalue())
+
+
+def _with_checksum(content: bytes) -> bytes:
+    return f"{zlib.crc32(content):08x}\n".encode() + content
+
+
+def _checked(name: Path) -> bytes:
+    """What a file holds after its checksum; raises ValueError if it is not whole."""
+    checksum, _, content = name.read_bytes().partition(b"\n")
+    if checksum != f"{zlib.crc32(content):08x}".encode():
+        raise ValueError("its checksum is wrong")
+    return content
 
 
 def _is_key(leaf: Any) -> bool:
