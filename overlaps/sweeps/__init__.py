@@ -1,0 +1,7 @@
+"""Sweeps: one call that trains networks at many settings, in blocks, and writes them to one store on disk.
+
+This room knows `learn`, its arguments and its Datasets. It may not know a kind of state or task by its name, nor how a rule is
+carried out, nor which kind of executor runs the blocks.
+"""
+
+from overlaps.sweeps._sweep import sweep as sweep
