@@ -5,6 +5,8 @@ import itertools
 import signal
 import warnings
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -409,8 +411,17 @@ def test_a_signal_ends_the_sweep_after_the_block_in_hand(number, stop, path):
     with pytest.raises(stop) as caught:
         ov.sweep(signalling, OVER, path, block=3, saves=3)
     assert signal.getsignal(number) is handler
-    assert "9 of 15 points are in the store" in " ".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
+    assert "9 of 15 points are in the store" in caught.value.__notes__[0]
     with xr.open_zarr(path) as seen:
         assert seen["status"].values.tolist() == [[1] * 3] * 3 + [[0] * 3] * 2
         assert np.isnan(seen["loss"][3:]).all()
     assert (ov.sweep(build, OVER, path, block=3, saves=3)["status"] == 1).all()
+
+
+def test_build_computes_in_float64_whatever_the_flag_says(path):
+    def halves(seed):
+        return build(seed, 0.01) | {"state": ov.Overlaps(jnp.eye(4) / (seed + 3))}
+
+    with jax.enable_x64(False):
+        dataset = ov.sweep(halves, {"seed": [0, 4]}, path, saves=2)
+    np.testing.assert_allclose(dataset["sigma"].sel(overlap="zz").isel(time=0), [1 / 3, 1 / 7], rtol=1e-14)

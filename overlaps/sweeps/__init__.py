@@ -4,4 +4,8 @@ This room knows `learn`, its arguments and its Datasets. It may not know a kind 
 carried out, nor which kind of executor runs the blocks.
 """
 
+from overlaps.sweeps._script import (
+    Script as Script,
+    summary as summary,
+)
 from overlaps.sweeps._sweep import sweep as sweep

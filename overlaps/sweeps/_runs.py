@@ -80,9 +80,10 @@ class Setup:
 
 
 def built(build: Callable[..., Any], point: Mapping[str, Any]) -> Setup | str:
-    """What `build` makes for one point, or what went wrong, as a text."""
+    """What `build` makes for one point, or what went wrong, as a text. JAX computes in float64 there."""
     try:
-        return Setup.of(build(**point))
+        with jax.enable_x64(True):
+            return Setup.of(build(**point))
     except Exception as error:
         return said_of(error)
 

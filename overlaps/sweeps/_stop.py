@@ -22,11 +22,9 @@ class Stop:
 
     def raised(self, message: str) -> BaseException:
         """The exception that ends the program as the signal would have done."""
-        if self.signal == signal.SIGTERM:
-            stop: BaseException = SystemExit(128 + signal.SIGTERM)
-            stop.add_note(message)
-            return stop
-        return KeyboardInterrupt(message)
+        stop = SystemExit(128 + signal.SIGTERM) if self.signal == signal.SIGTERM else KeyboardInterrupt()
+        stop.add_note(message)
+        return stop
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ def sweep(
     over: Any,
     store: Any,
     executor: Executor | None = None,
-    block: int = 64,
+    block: int = 128,
     keep: Sequence[str] = ("loss", "sigma"),
     saves: int = 51,
     progress: bool = False,
