@@ -355,6 +355,17 @@ def test_a_full_disk_ends_the_sweep_and_it_goes_on_later(path, monkeypatch):
     assert (ov.sweep(build, OVER, path, block=1, saves=3)["status"] == 1).all()
 
 
+def test_a_damaged_block_is_computed_again(path):
+    whole = ov.sweep(build, OVER, path, block=4, saves=3).load()
+    damaged = path / "loss/c/3/0/0"
+    damaged.write_bytes(damaged.read_bytes()[:20])
+    (path / "status/c/3/0").unlink()
+    assert_same(whole, ov.sweep(build, OVER, path, block=4, saves=3))
+    (path / "status/c/2/0").write_bytes(b"torn")
+    with pytest.raises(OSError, match="is damaged: `status` cannot be read"):
+        ov.sweep(build, OVER, path, block=4, saves=3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -364,6 +375,7 @@ def test_a_full_disk_ends_the_sweep_and_it_goes_on_later(path, monkeypatch):
         ({"over": {"seed": [object()]}}, r"`over\['seed'\]` must be a 1-D coordinate"),
         ({"over": xr.Dataset({"a": (("x", "y"), [[1]])})}, "must have one dimension"),
         ({"keep": ["loss", "lost"]}, "`keep` must name variables of `learn`, which are .*'lost' came"),
+        ({"executor": 2}, "`executor` must be a concurrent.futures.Executor or None, but int came"),
         ({"block": 0}, "`block` must be a whole number"),
         (
             {"over": {"seed": [0], "learning_rate": [0.1], "time": [1]}, "build": lambda time, **point: build(**point)},

@@ -39,9 +39,12 @@ def compute(block: Block) -> dict[str, int]:
     missing = to_do(status)
     if not missing.any():  # a process has done the block, and died before it could say so
         return report(status)
-    names = (*block.kept, "error", DESCRIPTION)
-    values = {name: store.read(name, block.region) for name in names}
-    values |= {name: values[name].astype(object) for name in ("error", DESCRIPTION)}
+    if missing.all():
+        values = {name: np.full((*status.shape, *one.shape), one.fill, one.dtype) for name, one in block.kept.items()}
+        values |= {name: np.full(status.shape, "", object) for name in ("error", DESCRIPTION)}
+    else:
+        values = {name: store.read(name, block.region) for name in block.kept}
+        values |= {name: store.read(name, block.region).astype(object) for name in ("error", DESCRIPTION)}
     setups: dict[Place, Setup] = {}
     for place in (place for place in block.points.places() if missing[place]):
         made = built(block.build, block.points.at(place))

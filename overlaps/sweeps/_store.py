@@ -117,7 +117,11 @@ class Store:
         with _calm():
             if self._group is None:
                 self._group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
-            return np.asarray(self._group[name][region])
+            try:
+                return np.asarray(self._group[name][region])
+            except (RuntimeError, ValueError) as error:
+                mend = "docs/sweeps.md says how to repair it."
+                raise OSError(f"The store {self.path!r} is damaged: `{name}` cannot be read, {error}. {mend}") from error
 
     def kept(self, known: Mapping[str, Any]) -> dict[str, Kept]:
         """The variables that the sweep keeps of each point."""
@@ -167,7 +171,8 @@ class Store:
                 yield
         except OSError as error:
             came = f"The store {self.path!r} cannot be written: {error}."
-            raise OSError(f"{came} What it holds is whole: make room, and call `sweep` again to go on.") from error
+            mend = "When it can be written again, call `sweep` again to go on."
+            raise OSError(f"{came} What it holds is whole. {mend}") from error
 
 
 def report(status: np.ndarray) -> dict[str, int]:

@@ -85,6 +85,8 @@ def sweep(
     """
     if not callable(build):
         raise argument_error("build", "be a function of the coordinates of a point", f"{type(build).__name__} came")
+    if executor is not None and not hasattr(executor, "submit"):
+        raise argument_error("executor", "be a concurrent.futures.Executor or None", f"{type(executor).__name__} came")
     points = Points.of(over)
     block, saves = count("block", block), count("saves", saves, least=2)
     keep = [keep] if isinstance(keep, str) else list(keep)
