@@ -164,8 +164,12 @@ def sweep(script: str, store: str, block: int, saves: int, keep: list[str], work
             context = multiprocessing.get_context("spawn")
             executor = stack.enter_context(concurrent.futures.ProcessPoolExecutor(workers, context, **ignore))
         elif dask:
-            from distributed import Client
-
+            try:
+                from distributed import Client
+            except ModuleNotFoundError:
+                raise ValueError(
+                    'Argument `--dask` must find Dask, but it is not installed. Install "overlaps[cluster]".'
+                ) from None
             executor = stack.enter_context(Client(dask)).get_executor()
         ov.sweep(job, job.over, store, executor, block, keep, saves, progress=True)
     print(summary(store))

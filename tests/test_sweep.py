@@ -1,5 +1,6 @@
 """Sweeps in one process: each point is the single run of `learn`, and the store survives what can happen to it."""
 
+import concurrent.futures
 import functools
 import itertools
 import signal
@@ -176,11 +177,12 @@ def test_a_run_that_stops_early_repeats_its_last_row(path):
     def stopping(seed, limit):
         return build(seed, 0.02) | {"rule": ov.GradientDescent(0.02, 40, stop_loss=limit)}
 
-    dataset = ov.sweep(stopping, {"seed": [0, 1, 2], "limit": [0.3, 1e-9]}, path, keep=["loss", "step"], saves=9)
+    dataset = ov.sweep(stopping, {"seed": [0, 1, 2], "limit": [1.0, 1e-9]}, path, keep=["loss", "step"], saves=9)
     assert (dataset["status"] == 1).all()
-    for seed, limit in itertools.product([0, 1, 2], [0.3, 1e-9]):
+    for seed, limit in itertools.product([0, 1, 2], [1.0, 1e-9]):
         found, alone = dataset.sel(seed=seed, limit=limit), ov.learn(**stopping(seed, limit), saves=9)
         rows = alone.sizes["time"]
+        assert (rows < 9) == (limit == 1.0)
         np.testing.assert_array_equal(found["step"].values[-1], alone["step"].values[-1])
         np.testing.assert_allclose(found["loss"].values[rows - 1 :], alone["loss"].values[-1], rtol=1e-12)
 
@@ -275,6 +277,24 @@ def test_what_is_done_is_not_done_again(path, monkeypatch):
     np.testing.assert_allclose(
         more["loss"].sel(seed=5, learning_rate=0.04), ov.learn(**build(5, 0.04), saves=3)["loss"], rtol=1e-12
     )
+
+
+class Forgetful:
+    """An executor whose answers get lost, as those of a worker that dies after its work: it does everything twice."""
+
+    def submit(self, job, block):
+        future = concurrent.futures.Future()
+        job(block)
+        future.set_result(job(block))
+        return future
+
+
+def test_a_block_that_is_handed_out_twice_is_done_once(path, tmp_path, monkeypatch):
+    whole = ov.sweep(build, OVER, path, block=4, saves=3)
+    runs, run = [], _block.run
+    monkeypatch.setattr(_block, "run", lambda setups, *rest: runs.append(len(setups)) or run(setups, *rest))
+    assert_same(whole, ov.sweep(build, OVER, tmp_path / "twice", Forgetful(), block=4, saves=3))
+    assert runs == [3] * 5
 
 
 def test_a_list_of_points_can_be_extended(path):

@@ -63,6 +63,14 @@ def test_a_sweep_on_a_dask_scheduler(script, tmp_path, capsys):
     assert "10 done, 2 failed" in capsys.readouterr().out
 
 
+def test_a_missing_dask_is_one_line(script, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(SystemExit):
+        main(["sweep", str(script), "--store", str(tmp_path / "out.zarr"), "--dask", "tcp://nowhere:1"])
+    assert 'Install "overlaps[cluster]".' in capsys.readouterr().err
+    assert not (tmp_path / "out.zarr").exists()
+
+
 @pytest.mark.parametrize(
     ("number", "workers", "code"),
     [(signal.SIGTERM, [], 143), (signal.SIGINT, ["--workers", "1"], 130)],
