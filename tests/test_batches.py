@@ -192,6 +192,16 @@ def test_a_single_loss_is_not_asked_of_a_batch():
     np.testing.assert_allclose(mapped, [A.loss(state, RNN) for state in STATES], rtol=1e-13)
 
 
+def test_a_batch_is_prepared_as_a_whole(monkeypatch):
+    calls = []
+    objective = ov.tasks.LinearFilter.objective
+    monkeypatch.setattr(ov.tasks.LinearFilter, "objective", lambda *given: calls.append(1) or objective(*given))
+    for number in (2, 20):
+        calls.clear()
+        ov.learn(stack(STATES[:1] * number), A, RNN, ov.GradientDescent(1e-3, 2), saves=2)
+        assert len(calls) == 2  # one for shapes, one for numbers, however many networks there are
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_a_network_that_is_unstable_at_a_phase_boundary_leaves_the_others_alone(full):
     rnn = ov.RNN()

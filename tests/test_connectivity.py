@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings, strategies as st
 
 import overlaps as ov
@@ -163,8 +164,10 @@ def test_transposed_vectors_are_refused():
     ):
         ov.Overlaps.from_vectors(m.T, u.T, v.T, z.T)
     few = random_vectors((1, 1, 1), 3, 0)
-    with pytest.raises(ValueError, match=r"few_neurons=True"):
+    with pytest.raises(ValueError, match=r"its shape is \(3, 1\)\. Pass arrays .* few_neurons=True"):
         ov.Overlaps.from_vectors(*few)
+    with pytest.raises(ValueError, match=r"`u` must have 1 rows.*are they transposed\?"):
+        ov.Network(*(block.T for block in random_vectors((1, 2, 1), 9, 0)))
     P = np.concatenate(few, axis=1)
     np.testing.assert_allclose(ov.Overlaps.from_vectors(*few, few_neurons=True).gram, P.T @ P / 3, atol=1e-14)
     assert ov.Overlaps.from_vectors(*random_vectors((1, 1, 1), 4, 0)).rank == 1
@@ -191,14 +194,31 @@ def test_means_by_chance_are_not_named(n):
         ov.Overlaps.from_vectors(*random_vectors((1, 1, 1), n, seed))
 
 
-def test_the_limit_for_means_is_five_standard_errors():
-    signs = np.repeat([1.0, -1.0], 200)[:, None]
-    balanced = [signs, signs, signs, signs]
-    for flipped, warns in ((49, False), (51, True)):  # of 400 entries +-1 the mean is flipped / 200, the limit is 5 / 20
-        vector = signs.copy()
-        vector[-flipped:] = 1.0
+@pytest.mark.parametrize("n", [8, 20, 400])
+def test_the_limit_for_means_is_that_of_students_test(n):
+    generator = np.random.default_rng(0)
+    z = generator.standard_normal((n, 1))
+    for chance, warns in ((1e-5, False), (1e-7, True)):
+        vector = generator.standard_normal(n)
+        vector = (vector - vector.mean()) / vector.std(ddof=1)
+        vector += scipy.stats.t.isf(chance / 2, n - 1) / np.sqrt(n)  # the mean whose p-value is `chance`
+        assert scipy.stats.ttest_1samp(vector, 0.0).pvalue == pytest.approx(chance, rel=1e-6)
         with pytest.warns(RuntimeWarning, match="for m ") if warns else contextlib.nullcontext():
-            ov.Overlaps.from_vectors(vector, *balanced[1:])
+            ov.Overlaps.from_vectors(vector, z, z, z)
+    with pytest.warns(RuntimeWarning, match="for m .* u .* v .* z"):
+        ov.Overlaps.from_vectors(*np.ones((4, n)))
+
+
+def test_what_means_do_not_matter_for_does_not_name_them(tmp_path):
+    network = ov.Network(*(np.random.default_rng(0).standard_normal((4, 300)) + 1.0))
+    erf = ov.RNN("erf", dt=0.1)
+    erf.fixed_points(network, starts=4)  # of the network itself
+    erf.phase_portrait(network, points=5, extent=1.0)
+    ov.studies.poles(network, ov.RNN())
+    ov.studies.canonical(network)
+    ov.studies.function_distance(network, network, erf)
+    ov.conserved(network, ov.RNN())
+    ov.metric(network, ov.RNN())
 
 
 def test_nodes_whose_mean_is_not_zero_are_named():
@@ -233,6 +253,8 @@ def test_a_batch_of_overlaps_is_sampled():
             np.testing.assert_allclose(own.u[index], net.sample(50, keys[index], exact=exact).u, atol=1e-12)
     field = batch.mean_field()
     np.testing.assert_allclose(field.overlaps().gram, batch.gram, atol=1e-12)
+    with pytest.raises(ValueError, match="`key` must be a single key, but an array of shape"):
+        batch.mean_field(key=keys)
     for state, message in ((batch, "one for each of the 3 networks, but an array of shape"), (nets[0], "be a single key, but")):
         with pytest.raises(ValueError, match=message):
             state.sample(50, jax.random.split(jax.random.key(0), 2))

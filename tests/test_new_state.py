@@ -82,6 +82,43 @@ def test_a_batch_of_it():
     np.testing.assert_array_equal(ov.final_state(run.isel(batch=1)).F, ov.final_state(run).F[1])
 
 
+class Weighted(Factored):
+    """A state whose first array is not a matrix."""
+
+    gains: Any = eqx.field(default_factory=lambda: np.ones(6))
+    F: Any = eqx.field(kw_only=True)
+
+    @property
+    def factor(self):
+        return self.gains[..., :, None] * self.F
+
+    def with_factor(self, factor):
+        return eqx.tree_at(lambda state: state.F, self, factor / self.gains[..., :, None])
+
+    @property
+    def gram(self):
+        return self.factor.swapaxes(-1, -2) @ self.factor
+
+
+@pytest.mark.parametrize(("task", "rnn"), [(FILTER, LINEAR), (TRIALS, ERF), (ov.tasks.label_noise(FILTER, 0.1), LINEAR)])
+def test_a_batch_of_states_with_arrays_of_all_shapes(task, rnn):
+    gains = np.linspace(0.5, 2.0, 6)
+    states = [Weighted(F=TRIANGLE.F / one[:, None], gains=one, rank=2) for one in (gains, gains[::-1])]
+    batch = jax.tree.map(lambda *leaves: np.stack(leaves), *states)
+    assert batch.batch == (2,)
+    run, theory = (ov.learn(state, task, rnn, DESCENT, saves=3, key=1) for state in (batch, NET))
+    for one in run["sigma"]:
+        np.testing.assert_allclose(one, theory["sigma"], rtol=0, atol=1e-12)
+
+
+def test_a_name_that_is_taken_is_refused():
+    with pytest.raises(TypeError, match="A kind of state must have a name of its own, but 'Overlaps' names one in overlaps"):
+        type("Overlaps", (Factored,), {})
+    with pytest.raises(TypeError, match="'Network' names one"):
+        type("Network", (ov.Network,), {})
+    assert type(ov.final_state(ov.learn(NET, FILTER, LINEAR, DESCENT, saves=2))) is ov.Overlaps
+
+
 def test_what_else_the_library_asks_of_a_state():
     assert repr(TRIANGLE) == "Factored(n=6, inputs=1, rank=2, outputs=1, float64)"
     assert TRIANGLE.visible(LINEAR) == pytest.approx(NET.visible(LINEAR), abs=1e-14)

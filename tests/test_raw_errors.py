@@ -27,6 +27,8 @@ PORTRAIT = RNN.phase_portrait(NET, points=5, extent=1.0)
         ),
         (lambda: RNN.output(NET, X, dt="a"), "`dt` must be a number greater than 0, but 'a' came"),
         (lambda: RNN.latents(NET, X, dt=np.ones(2)), "`dt` must be a number greater than 0"),
+        (lambda: FIXED.loss("net", RNN), "`state` must be an Overlaps, MeanField, Network or DenseNetwork, but str came"),
+        (lambda: ov.metric("net", RNN), "`state` must be a network, or its overlaps, but str came"),
         (lambda: ov.tasks.teacher(NET, None, 0), "`rnn` must be an RNN, but NoneType came"),
         (
             lambda: ov.tasks.flip_flop(jax.random.split(jax.random.key(0), 3)),

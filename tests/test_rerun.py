@@ -55,3 +55,9 @@ def test_what_cannot_run_again_says_so():
         ov.rerun(dataset)
     with pytest.raises(ValueError, match=r"`dataset` must be a result of one of `learn`, `validate`.*its attributes are \[\]"):
         ov.rerun(dataset.drop_attrs())
+
+
+def test_a_validation_of_an_older_version_says_what_it_lacks():
+    old = xr.Dataset(attrs={"validated": "[[1.0]]", "task": "{}", "rnn": "{}", "rule": "{}"})
+    with pytest.raises(ValueError, match=r"`dataset` must describe all arguments of `validate`, but its attributes lack sizes"):
+        ov.rerun(old)

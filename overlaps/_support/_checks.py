@@ -15,7 +15,8 @@ from overlaps._support._typing import AnyArray
 
 def argument_error(name: str, must: str, came: str, mend: str = "") -> ValueError:
     """A ValueError in the one form that all argument errors of the library have. The caller raises it."""
-    return ValueError(f"Argument `{name}` must {must}, but {came}. {mend}".rstrip())
+    stop = "" if came.endswith("?") else "."
+    return ValueError(f"Argument `{name}` must {must}, but {came}{stop} {mend}".rstrip())
 
 
 def is_traced(*trees: Any) -> bool:

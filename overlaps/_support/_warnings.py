@@ -1,5 +1,6 @@
 """Warnings that point to the line of the user's program."""
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import equinox
 import jaxtyping
 
-BETWEEN = tuple(str(Path(file).parent) for file in (Path(__file__).parent, equinox.__file__, jaxtyping.__file__))
+BETWEEN = tuple(f"{Path(file).parent}{os.sep}" for file in (Path(__file__).parent, equinox.__file__, jaxtyping.__file__))
 """Folders whose code stands between the user's line and a warning: this library and the packages that wrap its functions."""
 
 

@@ -96,6 +96,10 @@ class DenseNetwork(State):
         return cls(np.asarray(W), m, scale * z)
 
     @property
+    def batch(self) -> tuple[int, ...]:
+        return self.W.shape[:-2]
+
+    @property
     def n(self) -> int:
         """The number of neurons."""
         return self.W.shape[-1]

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
 import numpy as np
+import scipy.stats
 from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, is_traced, numpy_for, real_array, said, warn
@@ -15,7 +16,7 @@ from overlaps.connectivity._state import Model, Results, State, Variable
 if TYPE_CHECKING:
     from overlaps.connectivity._overlaps import Overlaps
 
-CHANCE = 5.0  # a mean that is more standard errors away from 0 than this counts as more than chance
+CHANCE = 1e-6  # a mean that Gaussian vectors have with less than this probability counts as more than chance
 
 
 class Neurons(State):
@@ -33,9 +34,14 @@ class Neurons(State):
         self.m, self.u, self.v, self.z = (columns(name, x) for name, x in zip("muvz", (m, u, v, z), strict=True))
         for name, block in (("u", self.u), ("v", self.v), ("z", self.z)):
             if block.shape[:-1] != self.m.shape[:-1]:
-                raise argument_error(name, f"have {self.n} rows, one per neuron, as `m` has", f"it has {block.shape[-2]}")
+                came, mend = f"it has {block.shape[-2]}", "Arrays have the shape (neurons, vectors): are they transposed?"
+                raise argument_error(name, f"have {self.n} rows, one per neuron, as `m` has", came, mend)
         if self.v.shape[-1] != self.u.shape[-1]:
             raise argument_error("v", f"have {self.u.shape[-1]} columns, as `u` has", f"it has {self.v.shape[-1]}")
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        return self.m.shape[:-2]
 
     @property
     def n(self) -> int:
@@ -82,8 +88,8 @@ class Neurons(State):
 
         For a `MeanField` it is the weighted average over the nodes. For nonlinear phi, overlaps describe a network by the
         Gaussian closure. This approximation assumes that the vectors have zero mean over neurons. A RuntimeWarning names
-        vectors whose mean is far from zero: more than 5 / sqrt(N) of their root mean square. By chance this happens to one
-        Gaussian vector in a million. For linear phi the mean does not matter.
+        vectors whose mean is so far from zero that by chance it happens to one Gaussian vector in a million (for many neurons:
+        beyond 4.9 / sqrt(N) of the root mean square). For linear phi the mean does not matter.
         """
         if not is_traced(self):
             _warn_of_means(self)
@@ -205,12 +211,14 @@ class MeanField(Neurons):
 
 
 def _warn_of_means(neurons: Neurons) -> None:
-    """Warn of vectors whose mean over neurons is more than `CHANCE` standard errors away from 0."""
+    """Warn of vectors whose mean over neurons is farther away from 0 than chance allows, by Student's t-test."""
     vectors, weights = np.asarray(neurons.vectors, float), np.asarray(neurons.weights, float)[..., None]
     means, squares = np.sum(weights * vectors, axis=-2), np.sum(weights * vectors**2, axis=-2)
     shares = np.abs(means) / np.sqrt(np.where(squares > 0, squares, 1.0))
     shares = np.max(shares.reshape(-1, shares.shape[-1]), axis=0)  # over a batch
-    limit = CHANCE / np.sqrt(neurons.n)
+    freedom = max(neurons.n - 1, 1)
+    t = scipy.stats.t.isf(CHANCE / 2, freedom)
+    limit = t / np.sqrt(t**2 + freedom)
     far = [
         f"{label} ({share:.2g} of its root mean square)"
         for label, share in zip(neurons.layout.labels, shares, strict=True)

@@ -62,10 +62,11 @@ class Overlaps(State):
         network = Network(m, u, v, z)  # pyright: ignore[reportCallIssue]
         size = network.layout.size
         if network.n < size and not few_neurons:
+            turned = max(network.layout) > network.n  # more vectors of a kind than neurons
             raise argument_error(
                 "m",
                 f"have at least as many rows (neurons) as there are vectors, {size}",
-                f"its shape is {network.m.shape}: is it transposed?",
+                f"its shape is {network.m.shape}{': is it transposed?' if turned else ''}",
                 "Pass arrays of shape (neurons, vectors), or few_neurons=True if there are so few neurons.",
             )
         return network.overlaps()
@@ -213,7 +214,10 @@ class Overlaps(State):
         1 / nodes. `learn_mean_field` finds the number of nodes that a task needs. Raises ValueError for fewer than one node.
         """
         nodes = None if nodes is None else count("nodes", nodes)
-        positions, weights = gaussian_nodes(self.layout.size, nodes, random_key("key", key))
+        key = random_key("key", key)
+        if key.shape:
+            raise argument_error("key", "be a single key", f"an array of shape {key.shape} came")
+        positions, weights = gaussian_nodes(self.layout.size, nodes, key)
         vectors = positions @ self.factor
         weights = numpy_for(vectors).broadcast_to(weights, vectors.shape[:-1])
         return MeanField(*self.layout.split(vectors), weights=weights)

@@ -109,8 +109,13 @@ class State(eqx.Module):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        known = State.kinds.get(cls.__name__)
-        if known is None or not issubclass(cls, known):  # Equinox itself makes subclasses with the same name
+        known = State.kinds.setdefault(cls.__name__, cls)
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise TypeError(
+                f"A kind of state must have a name of its own, but {cls.__name__!r} names one in {known.__module__}, "
+                "which Datasets refer to. Give the new class another name."
+            )
+        if not issubclass(cls, known):  # the same definition once more; subclasses are made by Equinox, for its own use
             State.kinds[cls.__name__] = cls
 
     # What the state consists of
@@ -135,7 +140,7 @@ class State(eqx.Module):
     @property
     def batch(self) -> tuple[int, ...]:
         """(number of networks,) for a batch of networks, and () for a single network."""
-        return jax.tree.leaves(self)[0].shape[:-2]
+        return self.factor.shape[:-2]
 
     @property
     def scales(self) -> Any:

@@ -96,7 +96,7 @@ def _held(state: Any, input: Any) -> Float[np.ndarray, " I"]:
 
 def _reach(state: State, extent: Any) -> float:
     """How far out searches start. If phi is bounded, each fixed point has |k| <= E|v| max|phi|."""
-    readers = np.diagonal(state.overlaps()["vv"])
+    _, _, readers, _ = state.layout.split(np.diagonal(state.gram))
     return 2 * float(np.sqrt(readers.max())) or 1.0 if extent is None else number("extent", extent, above=0.0)
 
 

@@ -1,7 +1,8 @@
 """Learning: learning rules, the function `learn` that trains a state on a task by a rule, and the Datasets that it returns.
 
 This room knows states, their dynamics and tasks, each only through the methods that all states, or all tasks, share. It may not
-know a kind of state or task by its name, and it may not know the studies.
+ask of which kind a state or a task is, and it may not know the studies. (Descriptions name the tasks of the library, so that
+files can be read.)
 """
 
 from overlaps.learning._again import (

@@ -180,7 +180,7 @@ def grams(dataset: xr.Dataset) -> np.ndarray:
     """The overlap matrices (..., time, D, D) of a Dataset of `learn`."""
     if "sigma" not in dataset:
         mend = "Its eigenvalues are in `eigenvalue_real` and `eigenvalue_imag`."
-        came = "it is that of a network whose whole W learned"
+        came = "it has none, as that of a network whose whole W learned"
         raise argument_error("dataset", "be that of a network with overlaps", came, mend)
     return layout_of(dataset).matrix(dataset["sigma"].values)
 

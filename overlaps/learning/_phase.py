@@ -90,7 +90,8 @@ class Run:
     ):
         self.phase, self.rnn, self.batch, self.observed, self._first = phase, rnn, batch, observed, state
         task, rule = phase.task, phase.rule
-        self.rates = np.asarray(state.layout.columns(dict(rule.rates or {})), jax.tree.leaves(state)[0].dtype)
+        dtype = np.result_type(*(leaf.dtype for leaf in jax.tree.leaves(state) if np.issubdtype(leaf.dtype, np.floating)))
+        self.rates = np.asarray(state.layout.columns(dict(rule.rates or {})), dtype)
         if not self.rates.any():
             raise argument_error("rates", "leave something to learn", "every vector is frozen")
         self.per_neuron = _sees_neurons(state, rule)

@@ -57,7 +57,7 @@ def conserved(state: State | xr.Dataset, rnn: RNN | None = None, rates: Mapping[
 def _along(dataset: xr.Dataset, rates: dict[str, float] | None) -> xr.Dataset:
     if "sigma" not in dataset:
         mend = "Pass final_state(dataset) and initial_state(dataset)."
-        came = "this is the Dataset of a network whose whole W learned"
+        came = "the Dataset has none, as that of a network whose whole W learned"
         raise argument_error("state", "be a network, or the Dataset of a network with overlaps", came, mend)
     layout = layout_of(dataset)
     scale = _rates_of(dataset, layout) if rates is None else layout.columns(rates)
@@ -100,6 +100,8 @@ def metric(state: State, rnn: RNN, rates: Mapping[str, float] | None = None) -> 
     coordinates `visible` and `source_visible`. So metric(net, rnn).sel(source="zm") shows which overlaps the gradient on zm
     drives. A batch adds the leading dimension `batch`. Raises ValueError for negative rates.
     """
+    if not isinstance(state, State):
+        raise argument_error("state", "be a network, or its overlaps", f"{type(state).__name__} came")
     layout = state.layout
     gram = np.asarray(state.gram)
     weights = np.diag(layout.columns(checked_rates(rates) or {}))

@@ -51,7 +51,7 @@ def canonical(state: Any) -> Overlaps:
     `state`: `Overlaps`, `Network` or `MeanField`, not a batch. Raises ValueError for a batch, and for a network with latents
     that no input reaches: its function is that of a network of lower rank.
     """
-    net = _single(state).overlaps()
+    net = _single_overlaps(state)
     reached, block = np.zeros((net.rank, 0)), np.asarray(net["vm"])
     for _ in range(net.rank):
         for column in block.T:
@@ -81,7 +81,7 @@ def poles(state: Any, rnn: RNN) -> xr.Dataset:
     raises ValueError if two modes coincide so closely that the response is no sum of exponentials.
     """
     rnn.require_linear()
-    net = _single(state).overlaps()
+    net = _single_overlaps(state)
     system: Any = np.linalg.eig(net["vu"])
     values, right = system
     if np.linalg.cond(right) > 1 / SINGULAR or np.min(np.abs(values)) < SINGULAR * max(1.0, np.max(np.abs(values))):
@@ -186,8 +186,12 @@ def _low_rank(state: Any) -> State:
 
 
 def _single(state: Any) -> Any:
-    if _low_rank(state).factor.ndim > 2:
-        raise argument_error(
-            "state", "be a single network", f"a batch of {state.factor.shape[0]} came", "Take them one by one."
-        )
+    """The state, if it is one low-rank network; raises ValueError for a batch."""
+    if _low_rank(state).batch:
+        raise argument_error("state", "be a single network", f"a batch of {state.batch[0]} came", "Take them one by one.")
     return state
+
+
+def _single_overlaps(state: Any) -> Overlaps:
+    """The overlaps of one low-rank network. Its means do not matter here, so that nothing warns of them."""
+    return Overlaps(_single(state).gram, *state.layout)

@@ -41,6 +41,10 @@ def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
     """
     attributes = dataset.attrs
     if "validated" in attributes:
+        missing = [name for name in (*VALIDATE, "nodes_asked") if name not in attributes]
+        if missing:
+            came = f"its attributes lack {', '.join(missing)}, as those of an older version do"
+            raise argument_error("dataset", "describe all arguments of `validate`", came, "Call `validate` with its arguments.")
         arguments = {name: json.loads(attributes[name]) for name in VALIDATE}
         arguments |= {"net": json.loads(attributes["validated"]), "nodes": json.loads(attributes["nodes_asked"])}
         return validate(**_restored(arguments), tolerance=attributes["tolerance"], progress=progress)

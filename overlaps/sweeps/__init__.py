@@ -1,6 +1,6 @@
 """Sweeps: one call that trains networks at many settings, in blocks, and writes them to one store on disk.
 
-This room knows `learn`, its arguments and its Datasets. It may not know a kind of state or task by its name, nor how a rule is
+This room knows `learn`, its arguments and its Datasets. It may not know what kind of state or task it has, nor how a rule is
 carried out, nor which kind of executor runs the blocks.
 """
 

@@ -30,7 +30,9 @@ class Task(eqx.Module):
 
     @abc.abstractmethod
     def objective(self, state: State, rnn: RNN) -> Callable[..., Any]:
-        """The loss as a function of a single state with the shapes of `state`. All checks and preparations are done here.
+        """The loss of a single state with the shapes of `state`: an Equinox module with a method `__call__(state)`.
+
+        All checks and preparations are done here.
 
         For a random task it is a function of a state and a key. This function returns two losses: the loss to descend, with
         the drawn trials or noise, and the loss to report. If `state` is a batch, all its networks are checked, and one
@@ -47,8 +49,10 @@ def first_of(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[0, ...], tree)
 
 
-def refuse_batch(state: State, task: Task) -> None:
+def refuse_batch(state: Any, task: Task) -> None:
     """Raise ValueError for a batch of states or tasks: `learn` takes batches, but a single evaluation of the loss does not."""
+    if not isinstance(state, State):
+        raise argument_error("state", "be an Overlaps, MeanField, Network or DenseNetwork", f"{type(state).__name__} came")
     batches = {"state": state.batch, "task": task.batch}
     for name, shape in batches.items():
         if shape:

@@ -23,7 +23,7 @@ from overlaps._support import (
 )
 from overlaps.connectivity import State
 from overlaps.dynamics import RNN
-from overlaps.tasks._task import Task, evaluate, refuse_batch, require_sizes
+from overlaps.tasks._task import Task, evaluate, first_of, refuse_batch, require_sizes
 
 LossFunction = Callable[[Any, Any, Any], Any]
 
@@ -92,8 +92,7 @@ class Trials(Task):
 
         Raises ValueError for a batch, and when the numbers of inputs or outputs, or the step dt, do not match.
         """
-        if isinstance(state, State):
-            refuse_batch(state, self)
+        refuse_batch(state, self)
         return evaluate(self.objective(state, rnn), state)
 
     def objective(self, state: Any, rnn: Any) -> "TrialLoss":
@@ -101,7 +100,9 @@ class Trials(Task):
             raise argument_error("rnn", "be an RNN", f"{type(rnn).__name__} came")
         require_sizes(state, self.inputs.shape[-1], self.targets.shape[-1])
         rnn.step(self.dt)
-        rnn.projection(state)  # raises ValueError if overlaps need a gain (mean slope) of phi that is not known
+        rnn.projection(
+            first_of(state) if state.batch else state
+        )  # raises ValueError if overlaps need a gain (mean slope) of phi that is not known
         return TrialLoss(self.inputs, self.targets, self.mask, rnn, self.dt, self.loss_function)
 
     def __repr__(self) -> str:
