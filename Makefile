@@ -28,6 +28,7 @@ benchmark: $(STAMP)
 	$(BIN)/python benchmarks/nonlinear_learning.py
 	$(BIN)/python benchmarks/batch_start.py
 	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/closure_bias.py
 	$(BIN)/python benchmarks/integration_errors.py
 	$(BIN)/python benchmarks/compilation.py

@@ -23,6 +23,7 @@ True
   `ReducedNetwork` (a small network that learns as a `DenseNetwork` does).
 - Model: `RNN`, with a nonlinearity `Transfer`.
 - Training: `tasks`, `GradientDescent`, `GradientFlow`, `Phase` (one of several tasks in a row), `learn`, `learn_mean_field`.
+- Many runs: `sweep` trains networks at many settings, in one process or on a cluster.
 - Results: `initial_state`, `final_state`, `rerun`, `DivergenceError`; `conserved` and `metric` analyse the learning dynamics.
 - Checks: `validate` tells the error of finite size from that of the Gaussian closure.
 - `integration`: theories of networks whose whole W learns. `studies`: networks with equal outputs, and memory of earlier
@@ -62,10 +63,12 @@ from overlaps.studies import (
     rerun as rerun,
     validate as validate,
 )
+from overlaps.sweeps import sweep as sweep
 
 __version__ = _version("overlaps")
 
-_ROOMS = {"connectivity", "dynamics", "learning"}  # packages whose public names are imported above, not the packages themselves
+# Packages whose public names are imported above, not the packages themselves.
+_ROOMS = {"connectivity", "dynamics", "learning", "sweeps"}
 
 
 def __dir__() -> list[str]:

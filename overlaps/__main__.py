@@ -1,10 +1,16 @@
 """`python -m overlaps`: train a network by the overlap theory and with all its neurons, and compare the two.
 
 `python -m overlaps validate` compares networks of several sizes with the theory and with their infinite limit.
+`python -m overlaps sweep script.py --store out.zarr` trains networks at many settings, and `python -m overlaps status out.zarr`
+says how far a sweep is.
 """
 
 import argparse
+import concurrent.futures
+import contextlib
 import functools
+import multiprocessing
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +20,7 @@ import numpy as np
 import xarray as xr
 
 import overlaps as ov
+from overlaps.sweeps import Script, summary
 
 RATE, DT, HORIZON = 0.2, 0.05, 20.0
 INTERRUPTED = 130  # the usual exit code after Ctrl-C: 128 + the number of the signal SIGINT
@@ -35,10 +42,16 @@ PRESETS: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line, and run the main job or `validate`."""
+    """Read the command line, and run the main job, or the job that the first argument names."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments[:1] == ["validate"]:
-        return _run(_validation_parser(), arguments[1:], check)
+    jobs: dict[str, tuple[Callable[[], argparse.ArgumentParser], Callable[..., None]]] = {
+        "validate": (_validation_parser, check),
+        "sweep": (_sweep_parser, sweep),
+        "status": (_status_parser, lambda store: print(summary(store))),
+    }
+    if arguments and arguments[0] in jobs:
+        parser, job = jobs[arguments[0]]
+        return _run(parser(), arguments[1:], job)
     return _run(_parser(), arguments, demonstrate)
 
 
@@ -49,6 +62,8 @@ def _run(parser: argparse.ArgumentParser, arguments: list[str], job: Callable[..
         job(**vars(options))
     except (ValueError, OSError, ov.DivergenceError) as error:
         parser.exit(2, f"{parser.prog}: {_with_notes(str(error), error)}\n")
+    except SystemExit as stop:  # what SIGTERM does to a sweep
+        parser.exit(int(stop.code or 0), f"{parser.prog}: {_with_notes('Ended.', stop)}\n")
     except KeyboardInterrupt as stop:
         parser.exit(INTERRUPTED, f"{parser.prog}: {_with_notes('Interrupted.', stop)}\n")
 
@@ -65,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "Train it twice: by the theory, from the scalar products of its connectivity vectors (overlaps), and with all its "
         "neurons. Compare the two. Writes a netCDF file with both learning curves, and a figure. Ctrl-C ends the program early "
         "and saves what has been learned so far, as theory.nc and network.nc.",
-        epilog="Another job: python -m overlaps validate --help",
+        epilog="Other jobs, each with its own --help: python -m overlaps validate, sweep or status",
     )
     parser.add_argument("--rank", type=int, default=1, help="rank of the recurrent weights (default: 1)")
     parser.add_argument("--neurons", type=int, default=500, help="number of neurons of the network (default: 500)")
@@ -111,6 +126,53 @@ def _validation_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the results (default: results)")
     return parser
+
+
+def _sweep_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m overlaps sweep",
+        description="Train networks at many settings. The script defines `build` and `over`, the first two arguments of "
+        "overlaps.sweep. The same command goes on where a sweep stopped or was killed. Ctrl-C and SIGTERM end it after the "
+        "blocks in hand.",
+    )
+    parser.add_argument("script", help="Python file that defines `build` and `over`")
+    parser.add_argument("--store", required=True, help="path or URL of the Zarr store to write")
+    parser.add_argument("--block", type=int, default=128, help="largest number of points of a block (default: 128)")
+    parser.add_argument("--saves", type=int, default=51, help="number of saved points of a run (default: 51)")
+    parser.add_argument("--keep", nargs="+", default=["loss", "sigma"], help="variables to keep (default: loss sigma)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, default=0, help="number of processes on this machine (default: this one alone)")
+    where.add_argument("--dask", metavar="ADDRESS", help="address of a Dask scheduler, such as tcp://host:8786")
+    return parser
+
+
+def _status_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m overlaps status", description="Say how many points of a sweep are done, and what went wrong."
+    )
+    parser.add_argument("store", help="path or URL of the Zarr store of a sweep")
+    return parser
+
+
+def sweep(script: str, store: str, block: int, saves: int, keep: list[str], workers: int, dask: str | None) -> None:
+    """Run `overlaps.sweep` on what a file defines, in this process, in several, or on a Dask cluster. Print how it went."""
+    job = Script(script)
+    with contextlib.ExitStack() as stack:
+        executor: Any = None
+        if workers:
+            ignore = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}  # Ctrl-C reaches all processes
+            context = multiprocessing.get_context("spawn")
+            executor = stack.enter_context(concurrent.futures.ProcessPoolExecutor(workers, context, **ignore))
+        elif dask:
+            try:
+                from distributed import Client
+            except ModuleNotFoundError:
+                raise ValueError(
+                    'Argument `--dask` must find Dask, but it is not installed. Install "overlaps[cluster]".'
+                ) from None
+            executor = stack.enter_context(Client(dask)).get_executor()
+        ov.sweep(job, job.over, store, executor, block, keep, saves, progress=True)
+    print(summary(store))
 
 
 def check(preset: str, sizes: list[int], seeds: int, seed: int, exact: bool, output: Path) -> None:

@@ -10,7 +10,7 @@ import overlaps as ov
 
 PACKAGE = Path(ov.__file__).parent
 # From the foundations up. A room may import from the rooms before it, through their pages.
-ROOMS = ["_support", "connectivity", "dynamics", "tasks", "learning", "integration", "studies", "plots"]
+ROOMS = ["_support", "connectivity", "dynamics", "tasks", "learning", "sweeps", "integration", "studies", "plots"]
 
 
 def imports(path):
@@ -78,5 +78,5 @@ def test_the_public_page_shows_public_names_alone():
     assert names == [
         *("DenseNetwork", "DivergenceError", "GradientDescent", "GradientFlow", "MeanField", "Network", "Overlaps", "Phase"),
         *("RNN", "ReducedNetwork", "Transfer", "conserved", "final_state", "initial_state", "integration", "learn"),
-        *("learn_mean_field", "metric", "plots", "rerun", "resume", "studies", "tasks", "validate"),
+        *("learn_mean_field", "metric", "plots", "rerun", "resume", "studies", "sweep", "tasks", "validate"),
     ]

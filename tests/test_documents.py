@@ -77,6 +77,16 @@ def test_examples_of_full_matrix_learning_run(example, tmp_path, monkeypatch):
     assert list(tmp_path.glob("*.png"))
 
 
+def test_the_sweep_example_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["sweep.py", "--output", str(tmp_path), "--quick"])
+    with pytest.warns(RuntimeWarning, match="of 30 points diverged and 0 failed"):
+        runpy.run_path(str(ROOT / "examples/sweep.py"), run_name="__main__")
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:-1]]
+    assert [float(row[0]) for row in rows] == sorted(float(row[0]) for row in rows)
+    assert float(rows[-1][1]) < float(rows[0][1])  # the largest learning rate falls with the invisible overlap
+    assert list(tmp_path.glob("*.png"))
+
+
 def test_the_degeneracy_example_runs(tmp_path, monkeypatch):
     small = ["--neurons", "10", "--draws", "5", "--steps", "20"]
     monkeypatch.setattr("sys.argv", ["degeneracy.py", "--output", str(tmp_path), *small])

@@ -9,6 +9,7 @@ what it draws.
 - Activity: `plot_trial`, `plot_phase_portrait`.
 - Networks whose whole W learns: `plot_eigenvalues`, `plot_outlier`, `plot_regimes`.
 - The infinite limit, and how Gaussian the neurons are: `plot_validation`, `plot_quantiles`, `plot_histograms`.
+- Many runs: `plot_sweep`.
 - Results of `overlaps.studies`: `plot_admissible`, `plot_directions`, `plot_holonomy`, `plot_degeneracy`, `plot_memory`,
   `plot_memory_table`, `plot_decoding`.
 """
@@ -40,6 +41,7 @@ from overlaps.plots._solutions import (
     plot_directions as plot_directions,
     plot_holonomy as plot_holonomy,
 )
+from overlaps.plots._sweeps import plot_sweep as plot_sweep
 from overlaps.plots._validation import (
     plot_histograms as plot_histograms,
     plot_quantiles as plot_quantiles,

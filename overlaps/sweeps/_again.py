@@ -1,0 +1,73 @@
+"""Starting a sweep again: what the store holds has to be the same sweep, or the beginning of one with more points."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from overlaps._support import argument_error
+from overlaps.learning import VERSION
+from overlaps.sweeps._points import Points, regions_of
+from overlaps.sweeps._runs import built
+from overlaps.sweeps._store import DESCRIPTION, Store, to_do
+
+BUILT_AGAIN = 100  # blocks, at most, of which `build` has to make the same first point as before
+MEND = "Choose another path for another sweep."
+
+
+def check_settings(store: Store, known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raise ValueError if the store holds a sweep with other settings, and name the first that differs."""
+    for name, here in {**settings, "version": VERSION}.items():
+        there = known.get(name)
+        if json.loads(json.dumps(here)) != there:
+            came = f"{store.path!r} holds one that differs in `{name}`: it is {there} there and {here} here"
+            raise argument_error("store", "be a new path, or hold this sweep", came, MEND)
+
+
+def check_points(store: Store, known: Mapping[str, Any], points: Points) -> bool:
+    """Whether there are more points than in the store. Raises ValueError if those in the store are not the first ones."""
+    before = store.points(known)
+    for name, there in before.items():
+        here = points.values[name]
+        which = f"{store.path!r} holds other points: `{name}`"
+        must, mend = "hold the points in the store, and more of them only at the ends of dimensions", MEND
+        if there.dtype.kind != here.dtype.kind:
+            raise argument_error("over", must, f"{which} has the type {there.dtype} there and {here.dtype} here", mend)
+        if len(here) < len(there):
+            raise argument_error("over", must, f"{which} has {len(there)} values there and {len(here)} here", mend)
+        other = np.flatnonzero(here[: len(there)] != there)
+        if other.size:
+            first = other[0]
+            came = f"{which} is {there[first].item()!r} there and {here[first].item()!r} here at place {first}"
+            raise argument_error("over", must, came, mend)
+    return tuple(known["sizes"]) != points.sizes
+
+
+def check_build(store: Store, known: Mapping[str, Any], build: Callable[..., Any], points: Points) -> None:
+    """Raise ValueError if `build` makes something else than before at the first point of a block, and say what differs."""
+    texts = store.read(DESCRIPTION, ...)
+    done = ~to_do(store.read("status", ...))
+    corners = [tuple(part.start for part in region) for region in regions_of(tuple(known["sizes"]), tuple(known["chunks"]))]
+    corners = [corner for corner in corners if done[corner] and texts[corner]]
+    for index in np.unique(np.linspace(0, len(corners) - 1, min(BUILT_AGAIN, len(corners))).astype(int)):
+        point = points.at(corners[index])
+        made = built(build, point)
+        if isinstance(made, str):
+            differs = f"it raises an error now, {made}"
+        else:
+            differs = difference(json.loads(str(texts[corners[index]])), json.loads(made.description()))
+        if differs:
+            came = f"{store.path!r} holds points that it made in another way: at {point}, {differs}"
+            raise argument_error("build", "make the networks in the store", came, MEND)
+
+
+def difference(there: Any, here: Any, name: str = "") -> str:
+    """Where two descriptions differ first, in words, or an empty text."""
+    if isinstance(there, Mapping) and isinstance(here, Mapping) and there.keys() == here.keys():
+        parts = ((f"{name}.{key}".lstrip("."), there[key], here[key]) for key in there)
+    elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        parts = ((f"{name}[{index}]", one, two) for index, (one, two) in enumerate(zip(there, here, strict=True)))
+    else:
+        return "" if there == here else f"`{name}` is {str(there)[:60]} there and {str(here)[:60]} here"
+    return next((found for key, one, two in parts if (found := difference(one, two, key))), "")

@@ -1,0 +1,103 @@
+"""The points of a sweep: a grid of coordinates, or a list of points, cut into blocks."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from overlaps._support import argument_error
+
+Region = tuple[slice, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Points:
+    """The points of a sweep, along one or more dimensions. Each coordinate has values along one of the dimensions.
+
+    `values`: the values of each coordinate. `along`: the dimension of each coordinate. `attributes`: such as its long name.
+    """
+
+    dims: tuple[str, ...]
+    values: Mapping[str, np.ndarray]
+    along: Mapping[str, str]
+    attributes: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, over: Any) -> "Points":
+        """The points that the argument `over` of a sweep describes; raises ValueError if it is of another kind."""
+        if isinstance(over, xr.Dataset):
+            if len(over.dims) != 1:
+                must, came = "have one dimension, along which its points are", f"it has the dimensions {list(over.dims)}"
+                raise argument_error("over", must, came, "Pass a dict of coordinates for a product of them.")
+            along = {str(name): str(variable.dims[0]) for name, variable in over.variables.items() if variable.ndim == 1}
+            given: Mapping[Any, Any] = {name: over[name] for name in along}
+            dims = (str(*over.dims),)
+        elif isinstance(over, Mapping) and over:
+            given, dims = over, tuple(str(name) for name in over)
+            along = {name: name for name in dims}
+        else:
+            must = "be a dict of 1-D coordinates, or a Dataset of points"
+            raise argument_error("over", must, f"{over!r} came", 'For example: {"seed": range(10)}.')
+        values = {name: _checked(name, given[name]) for name in along}
+        attributes = {name: dict(getattr(given[name], "attrs", {})) for name in along}
+        return cls(dims, values, along, attributes)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The number of points along each dimension."""
+        lengths = {self.along[name]: len(values) for name, values in self.values.items()}
+        return tuple(lengths[dim] for dim in self.dims)
+
+    def at(self, place: tuple[int, ...]) -> dict[str, Any]:
+        """The coordinates of one point, as plain numbers and texts."""
+        index = dict(zip(self.dims, place, strict=True))
+        return {name: values[index[self.along[name]]].item() for name, values in self.values.items()}
+
+    def within(self, region: Region) -> "Points":
+        """The points of a region of the grid."""
+        part = dict(zip(self.dims, region, strict=True))
+        return dataclasses.replace(self, values={name: one[part[self.along[name]]] for name, one in self.values.items()})
+
+    def places(self) -> Iterator[tuple[int, ...]]:
+        """The places of all points in the grid, in order."""
+        return itertools.product(*(range(size) for size in self.sizes))
+
+    def some(self, number: int) -> list[tuple[int, ...]]:
+        """At most `number` places, spread over the grid, with the first one."""
+        total = math.prod(self.sizes)
+        flat = np.unique(np.linspace(0, total - 1, min(number, total)).astype(int))
+        return [tuple(int(one) for one in np.unravel_index(index, self.sizes)) for index in flat]
+
+
+def _checked(name: str, values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    if array.dtype.kind == "O" and all(isinstance(one, str) for one in array.flat):
+        array = array.astype(str)
+    if array.ndim != 1 or not array.size or array.dtype.kind not in "biufUT":
+        came = f"an array of shape {array.shape} and type {array.dtype} came"
+        mend = "Let `build` make other things, such as tasks, from a number or a name."
+        raise argument_error(f"over[{name!r}]", "be a 1-D coordinate of numbers or texts", came, mend)
+    return array.astype(str) if array.dtype.kind == "T" else array
+
+
+def chunks_of(sizes: tuple[int, ...], block: int) -> tuple[int, ...]:
+    """The shape of the blocks: at most `block` points, along the last dimension first, in blocks of nearly equal sizes."""
+    shape, room = [], block
+    for size in reversed(sizes):
+        number = math.ceil(size / min(size, room))
+        shape.append(math.ceil(size / number))
+        room = max(1, room // shape[-1])
+    return tuple(reversed(shape))
+
+
+def regions_of(sizes: tuple[int, ...], chunks: tuple[int, ...]) -> list[Region]:
+    """The regions of the grid that the blocks cover, in order."""
+    starts = [range(0, size, chunk) for size, chunk in zip(sizes, chunks, strict=True)]
+    return [
+        tuple(slice(first, min(first + chunk, size)) for first, chunk, size in zip(corner, chunks, sizes, strict=True))
+        for corner in itertools.product(*starts)
+    ]

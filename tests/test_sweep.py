@@ -1,0 +1,459 @@
+"""Sweeps in one process: each point is the single run of `learn`, and the store survives what can happen to it."""
+
+import concurrent.futures
+import functools
+import itertools
+import signal
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import xarray as xr
+import zarr
+
+import overlaps as ov
+from overlaps.sweeps import _block, _store, _sweep
+from overlaps.sweeps._points import chunks_of, regions_of
+
+A, B = ov.tasks.exponential_filter(0.2, horizon=4.0), ov.tasks.exponential_filter(0.4, horizon=4.0)
+RNN = ov.RNN(dt=0.1)
+OVER = {"seed": range(5), "learning_rate": [0.01, 0.02, 0.03]}
+
+
+def build(seed, learning_rate):
+    return {"state": ov.Overlaps.random(seed), "task": A, "rnn": RNN, "rule": ov.GradientDescent(learning_rate, 12)}
+
+
+def noisy(seed, rate):
+    phases = [
+        ov.Phase("A", ov.tasks.label_noise(ov.tasks.exponential_filter(rate, horizon=4.0), 0.3), ov.GradientDescent(0.01, 8)),
+        ov.Phase("B", B, ov.GradientDescent(0.02, 6, functools.partial(optax.sgd, momentum=0.5))),
+    ]
+    return {"state": ov.Overlaps.random(seed), "task": phases, "rnn": RNN, "key": seed}
+
+
+def flows(seed, size):
+    state = ov.Overlaps.random(seed, rank=2).sample(size, seed)
+    return {"state": state, "task": A, "rnn": ov.RNN(), "rule": ov.GradientFlow(0.3)}
+
+
+def fresh(seed, learning_rate):
+    task = ov.tasks.flip_flop(None, trials=2, duration=4.0, dt=0.2)
+    rule = ov.GradientDescent(learning_rate, 5)
+    return {"state": ov.Overlaps.random(seed), "task": task, "rnn": ov.RNN("erf", dt=0.2), "rule": rule, "key": seed}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "sweep.zarr"
+
+
+def digits(dataset):
+    """All numbers of a sweep, by name."""
+    return {name: dataset[name].values for name in ("loss", "sigma", "learning_time", "status") if name in dataset.variables}
+
+
+def assert_same(one, two):
+    for name, values in digits(one).items():
+        np.testing.assert_array_equal(values, two[name].values, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("build", "over", "block"),
+    [
+        (build, OVER, 4),
+        (noisy, {"seed": range(3), "rate": [0.1, 0.2]}, 6),
+        (flows, {"size": [8, 9], "seed": range(3)}, 4),
+        (fresh, {"seed": range(2), "learning_rate": [0.1, 0.2]}, 64),
+    ],
+    ids=["descent", "phases with label noise", "flows of networks of two sizes", "fresh trials"],
+)
+def test_each_point_is_the_single_run(build, over, block, path):
+    dataset = ov.sweep(build, over, path, block=block, saves=5)
+    assert dataset["loss"].dims == (*over, "time")
+    assert dataset["sigma"].dims == (*over, "time", "overlap")
+    assert (dataset["status"] == 1).all()
+    for values in itertools.product(*over.values()):
+        point = dict(zip(over, values, strict=True))
+        alone, here = ov.learn(**build(**point), saves=5), dataset.sel(point)
+        np.testing.assert_allclose(here["loss"], alone["loss"], rtol=1e-12)
+        np.testing.assert_allclose(here["sigma"], alone["sigma"], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(here["learning_time"], alone["time"], rtol=1e-14)
+    for name in ("overlap", "visible", *(["phase"] if "phase" in alone.coords else [])):
+        assert dataset[name].values.tolist() == alone[name].values.tolist()
+
+
+def test_a_block_is_one_chunk_of_each_variable(path):
+    dataset = ov.sweep(build, OVER, path, block=4, saves=3)
+    group = zarr.open_group(path, mode="r")
+    for name in ("loss", "sigma", "learning_time", "status", "error"):
+        assert group[name].chunks[:2] == (1, 3)
+        assert group[name].chunks[2:] == group[name].shape[2:]
+    assert dataset["seed"].values.tolist() == list(range(5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with xr.open_zarr(path) as seen:  # anybody can open it, without a word
+            assert_same(dataset, seen)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "block", "chunks"), [((5,), 64, (5,)), ((100,), 64, (50,)), ((7, 20), 64, (3, 20)), ((3, 1000), 64, (1, 63))]
+)
+def test_blocks_cover_the_grid_once(sizes, block, chunks):
+    assert chunks_of(sizes, block) == chunks
+    counts = np.zeros(sizes, int)
+    for region in regions_of(sizes, chunks):
+        counts[region] += 1
+        assert counts[region].size <= block
+    assert (counts == 1).all()
+
+
+def test_the_size_of_blocks_changes_rounding_alone(path, tmp_path):
+    whole = ov.sweep(build, OVER, path, saves=4)
+    parts = ov.sweep(build, OVER, tmp_path / "parts", block=1, saves=4)
+    np.testing.assert_allclose(whole["sigma"], parts["sigma"], rtol=1e-12, atol=1e-13)
+
+
+def test_a_dataset_of_points_is_a_sweep_along_its_dimension(path):
+    points = xr.Dataset({"seed": ("point", [3, 1, 2]), "learning_rate": ("point", [0.01, 0.03, 0.02])})
+    dataset = ov.sweep(build, points, path, saves=3)
+    assert dataset["loss"].dims == ("point", "time")
+    assert dataset["seed"].dims == ("point",)
+    one = ov.learn(**build(1, 0.03), saves=3)
+    np.testing.assert_allclose(dataset["loss"].where(dataset["seed"] == 1, drop=True)[0], one["loss"], rtol=1e-12)
+
+
+def test_texts_and_attributes_of_coordinates_are_kept(path):
+    def named(task, rate):
+        return build(0, rate) | {"task": {"A": A, "B": B}[task]}
+
+    rate = xr.DataArray([0.01, 0.02], dims="rate", attrs={"long_name": "learning rate", "units": "1"})
+    dataset = ov.sweep(named, {"task": ["A", "B"], "rate": rate}, path, keep="loss", saves=3)
+    assert dataset["rate"].attrs["long_name"] == "learning rate"
+    assert "sigma" not in dataset
+    alone = ov.learn(**named("B", 0.02), saves=3)
+    np.testing.assert_allclose(dataset["loss"].sel(task="B", rate=0.02), alone["loss"], rtol=1e-12)
+
+
+def test_other_variables_of_learn_can_be_kept(path):
+    dataset = ov.sweep(flows, {"seed": [0, 1], "size": [8]}, path, keep=["final_vectors", "gradient_norm"], saves=3)
+    alone = ov.learn(**flows(1, 8), saves=3)
+    found = dataset.sel(seed=1, size=8)
+    np.testing.assert_allclose(found["final_vectors"], alone["final_vectors"], rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(found["gradient_norm"], alone["gradient_norm"], rtol=1e-9)
+    assert found["vector"].values.tolist() == alone["vector"].values.tolist()
+
+
+def test_a_point_that_diverges_is_nan_and_listed(path):
+    over = {"seed": range(2), "learning_rate": [0.01, 30.0]}
+    with pytest.warns(RuntimeWarning, match="2 of 4 points diverged and 0 failed"):
+        dataset = ov.sweep(build, over, path, saves=13)
+    assert dataset["status"].values.tolist() == [[1, 2], [1, 2]]
+    lost = dataset.sel(learning_rate=30.0)
+    with pytest.raises(ov.DivergenceError) as stop:
+        ov.learn(**build(0, 30.0), saves=13)
+    before = stop.value.dataset["loss"].values
+    found = lost["loss"].values[0]
+    assert np.isnan(found[-1])
+    np.testing.assert_allclose(found[np.isfinite(found)], before[np.isfinite(before)], rtol=1e-12)
+    assert (np.isnan(lost["learning_time"]) == np.isnan(lost["loss"])).all()
+    assert "diverged after learning time" in str(lost["error"].values[0])
+
+
+def test_a_block_in_which_all_diverge_is_as_a_network_among_others(path, tmp_path):
+    over = {"seed": range(2), "learning_rate": [0.01, 30.0]}
+    with pytest.warns(RuntimeWarning, match="2 of 4"):
+        together = ov.sweep(build, over, path, saves=13)
+    with pytest.warns(RuntimeWarning, match="2 of 4"):
+        alone = ov.sweep(build, over, tmp_path / "alone", block=1, saves=13)
+    for name, values in digits(together).items():
+        np.testing.assert_allclose(values, alone[name], rtol=1e-10, atol=1e-12, err_msg=name)
+
+
+def test_a_run_that_stops_early_repeats_its_last_row(path):
+    def stopping(seed, limit):
+        return build(seed, 0.02) | {"rule": ov.GradientDescent(0.02, 40, stop_loss=limit)}
+
+    dataset = ov.sweep(stopping, {"seed": [0, 1, 2], "limit": [1.0, 1e-9]}, path, keep=["loss", "step"], saves=9)
+    assert (dataset["status"] == 1).all()
+    for seed, limit in itertools.product([0, 1, 2], [1.0, 1e-9]):
+        found, alone = dataset.sel(seed=seed, limit=limit), ov.learn(**stopping(seed, limit), saves=9)
+        rows = alone.sizes["time"]
+        assert (rows < 9) == (limit == 1.0)
+        np.testing.assert_array_equal(found["step"].values[-1], alone["step"].values[-1])
+        np.testing.assert_allclose(found["loss"].values[rows - 1 :], alone["loss"].values[-1], rtol=1e-12)
+
+
+def test_points_that_raise_are_listed_and_computed_again(path):
+    broken = [True]
+
+    def sometimes(seed, learning_rate):
+        if seed == 2 and broken[0]:
+            raise OSError("no such\nfile")
+        return build(seed, learning_rate)
+
+    with pytest.warns(RuntimeWarning, match="0 of 15 points diverged and 3 failed"):
+        dataset = ov.sweep(sometimes, OVER, path, block=15, saves=3)
+    assert dataset["error"].sel(seed=2).values.tolist() == ["OSError: no such file"] * 3
+    assert np.isnan(dataset["loss"].sel(seed=2)).all()
+    assert (dataset["status"].sel(seed=[0, 1, 3, 4]) == 1).all()
+    broken[0] = False
+    dataset = ov.sweep(sometimes, OVER, path, block=15, saves=3)
+    assert (dataset["status"] == 1).all()
+    assert set(dataset["error"].values.ravel()) == {""}
+
+
+def test_a_point_that_learn_refuses_does_not_take_others_with_it(path):
+    def unstable(scale):
+        state = ov.Overlaps.random(0, scale=scale)
+        rule, task = ov.GradientDescent(0.01, 5), ov.tasks.exponential_filter(0.2, horizon=None)
+        return {"state": state, "task": task, "rnn": RNN, "rule": rule}
+
+    with pytest.warns(RuntimeWarning, match="1 failed"):
+        dataset = ov.sweep(unstable, {"scale": [0.5, 0.7, 100.0]}, path, saves=3)
+    assert dataset["status"].values.tolist() == [1, 1, 3]
+    assert "must be a stable network" in str(dataset["error"].values[2])
+    np.testing.assert_allclose(dataset["loss"][1], ov.learn(**unstable(0.7), saves=3)["loss"], rtol=1e-12)
+
+
+def test_points_of_another_shape_are_listed(path):
+    def ranks(rank):
+        return build(0, 0.01) | {"state": ov.Overlaps.random(0, rank=rank)}
+
+    with pytest.warns(RuntimeWarning, match="1 failed"):
+        dataset = ov.sweep(ranks, {"rank": [1, 2]}, path, saves=3)
+    assert "`sigma` has the shape" in str(dataset["error"].values[1])
+    assert (ov.sweep(ranks, {"rank": [1, 2]}, path.with_name("loss"), keep="loss", saves=3)["status"] == 1).all()
+
+
+class Killed(BaseException):
+    """Ends a sweep as a kill does: nothing of the library catches it."""
+
+
+def test_a_sweep_killed_at_any_write_goes_on_to_the_same_digits(path, tmp_path, monkeypatch):
+    whole = ov.sweep(build, OVER, path, block=4, saves=3)
+    files = len([file for file in path.rglob("*") if file.is_file()])
+    put = _local_put()
+    for moment in range(0, files + 10, 3):
+        count = iter(range(10**6))
+
+        def writes(*args, count=count, moment=moment, **keywords):
+            if next(count) == moment:
+                raise Killed
+            return put(*args, **keywords)
+
+        monkeypatch.setattr("zarr.storage._local._put", writes)
+        store = tmp_path / f"killed{moment}"
+        try:
+            ov.sweep(build, OVER, store, block=4, saves=3)
+        except Killed:
+            pass
+        else:
+            assert moment >= files
+        monkeypatch.setattr("zarr.storage._local._put", put)
+        assert_same(whole, ov.sweep(build, OVER, store, block=4, saves=3))
+
+
+def _local_put():
+    from zarr.storage import _local
+
+    return _local._put
+
+
+def test_what_is_done_is_not_done_again(path, monkeypatch):
+    runs, run = [], _block.run
+    monkeypatch.setattr(_block, "run", lambda setups, *rest: runs.append(len(setups)) or run(setups, *rest))
+    first = ov.sweep(build, OVER, path, block=4, saves=3).load()
+    assert runs == [3] * 5
+    ov.sweep(build, OVER, path, block=4, saves=3)
+    assert runs == [3] * 5
+    more = ov.sweep(build, {"seed": range(6), "learning_rate": [0.01, 0.02, 0.03, 0.04]}, path, block=4, saves=3)
+    assert runs == [3] * 5 + [1] * 5 + [3, 1]
+    assert (more["status"] == 1).all()
+    assert_same(first, more.isel(seed=slice(5), learning_rate=slice(3)))
+    np.testing.assert_allclose(
+        more["loss"].sel(seed=5, learning_rate=0.04), ov.learn(**build(5, 0.04), saves=3)["loss"], rtol=1e-12
+    )
+
+
+class Forgetful:
+    """An executor whose answers get lost, as those of a worker that dies after its work: it does everything twice."""
+
+    def submit(self, job, block):
+        future = concurrent.futures.Future()
+        job(block)
+        future.set_result(job(block))
+        return future
+
+
+def test_a_block_that_is_handed_out_twice_is_done_once(path, tmp_path, monkeypatch):
+    whole = ov.sweep(build, OVER, path, block=4, saves=3)
+    runs, run = [], _block.run
+    monkeypatch.setattr(_block, "run", lambda setups, *rest: runs.append(len(setups)) or run(setups, *rest))
+    assert_same(whole, ov.sweep(build, OVER, tmp_path / "twice", Forgetful(), block=4, saves=3))
+    assert runs == [3] * 5
+
+
+def test_a_list_of_points_can_be_extended(path):
+    points = xr.Dataset({"seed": ("point", [3, 1, 2]), "learning_rate": ("point", [0.01, 0.03, 0.02])})
+    first = ov.sweep(build, points.isel(point=[0, 1]), path, saves=3).load()
+    more = ov.sweep(build, points, path, saves=3)
+    assert more["seed"].values.tolist() == [3, 1, 2]
+    assert_same(first, more.isel(point=[0, 1]))
+
+
+def test_an_extension_that_was_killed_goes_on(path, monkeypatch):
+    ov.sweep(build, OVER, path, block=4, saves=3)
+    longer = OVER | {"seed": range(7)}
+    with monkeypatch.context() as patch:
+        patch.setattr(_store.Store, "_finish", _killed)
+        with pytest.raises(Killed):
+            ov.sweep(build, longer, path, block=4, saves=3)
+    assert_same(
+        ov.sweep(build, OVER, path, block=4, saves=3), ov.sweep(build, longer, path, block=4, saves=3).isel(seed=slice(5))
+    )
+
+
+def _killed(*_):
+    raise Killed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"saves": 4}, "differs in `saves`: it is 3 there and 4 here"),
+        ({"keep": ["loss"]}, r"differs in `keep`: it is \['loss', 'sigma'\] there and \['loss'\] here"),
+        ({"over": {"seed": range(5)}}, "differs in `over`"),
+        ({"over": OVER | {"seed": [0, 1, 3, 4, 5]}}, "`seed` is 2 there and 3 here at place 2"),
+        ({"over": OVER | {"seed": range(4)}}, "`seed` has 5 values there and 4 here"),
+        ({"over": OVER | {"seed": [0.0, 1.0, 2.0, 3.0, 4.0]}}, "`seed` has the type int64 there and float64 here"),
+        (
+            {"build": lambda **point: build(**point) | {"task": B}},
+            r"'learning_rate': 0.01\}, `task.A\[0\]\[0\]` is -0.2 there and",
+        ),
+        (
+            {"build": lambda **point: build(**point) | {"rule": ov.GradientDescent(point["learning_rate"], 13)}},
+            "`rule.steps` is 12 there and 13 here",
+        ),
+    ],
+)
+def test_another_sweep_is_refused_and_the_store_stays(change, message, path):
+    before = ov.sweep(build, OVER, path, block=4, saves=3).load()
+    with pytest.raises(ValueError, match=message):
+        ov.sweep(**({"build": build, "over": OVER, "store": path, "block": 4, "saves": 3} | change))
+    assert_same(before, ov.sweep(build, OVER, path, block=4, saves=3))
+
+
+def test_stores_of_others_are_refused(path, tmp_path, monkeypatch):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="holds other files"):
+        ov.sweep(build, OVER, tmp_path)
+    ov.learn(**build(0, 0.01), store=path)
+    with pytest.raises(ValueError, match="is another Zarr group"):
+        ov.sweep(build, OVER, path)
+    ov.sweep(build, OVER, tmp_path / "new", saves=3)
+    monkeypatch.setattr("overlaps.sweeps._again.VERSION", "99")
+    with pytest.raises(ValueError, match="differs in `version`"):
+        ov.sweep(build, OVER, tmp_path / "new", saves=3)
+
+
+def test_a_full_disk_ends_the_sweep_and_it_goes_on_later(path, monkeypatch):
+    with monkeypatch.context() as patch:
+        put, count = _local_put(), iter(range(10**6))
+
+        def full(*args, **keywords):
+            if next(count) > 40:
+                raise OSError(28, "No space left on device")
+            return put(*args, **keywords)
+
+        patch.setattr("zarr.storage._local._put", full)
+        with pytest.raises(OSError, match=r"cannot be written.*No space left.*call `sweep` again"):
+            ov.sweep(build, OVER, path, block=1, saves=3)
+    assert (ov.sweep(build, OVER, path, block=1, saves=3)["status"] == 1).all()
+
+
+def test_a_damaged_block_is_computed_again(path):
+    whole = ov.sweep(build, OVER, path, block=4, saves=3).load()
+    damaged = path / "loss/c/3/0/0"
+    damaged.write_bytes(damaged.read_bytes()[:20])
+    (path / "status/c/3/0").unlink()
+    assert_same(whole, ov.sweep(build, OVER, path, block=4, saves=3))
+    (path / "status/c/2/0").write_bytes(b"torn")
+    with pytest.raises(OSError, match="is damaged: `status` cannot be read"):
+        ov.sweep(build, OVER, path, block=4, saves=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"build": 3}, "`build` must be a function"),
+        ({"over": {}}, "`over` must be a dict of 1-D coordinates"),
+        ({"over": {"seed": [[1]]}}, r"`over\['seed'\]` must be a 1-D coordinate"),
+        ({"over": {"seed": [object()]}}, r"`over\['seed'\]` must be a 1-D coordinate"),
+        ({"over": xr.Dataset({"a": (("x", "y"), [[1]])})}, "must have one dimension"),
+        ({"keep": ["loss", "lost"]}, "`keep` must name variables of `learn`, which are .*'lost' came"),
+        ({"executor": 2}, "`executor` must be a concurrent.futures.Executor or None, but int came"),
+        ({"block": 0}, "`block` must be a whole number"),
+        (
+            {"over": {"seed": [0], "learning_rate": [0.1], "time": [1]}, "build": lambda time, **point: build(**point)},
+            "'time' came",
+        ),
+        ({"build": lambda **point: None}, "all points that were tried failed, the first one at .*NoneType came"),
+        ({"build": lambda **point: {"state": 3, "task": A, "rnn": RNN}}, "return a State as `state`"),
+    ],
+)
+def test_wrong_arguments_are_refused_and_nothing_is_written(arguments, message, path):
+    with pytest.raises(ValueError, match=message):
+        ov.sweep(**({"build": build, "over": OVER, "store": path} | arguments))
+    assert not path.exists()
+
+
+def test_the_size_is_said_before_it_starts(path, monkeypatch, capsys):
+    ov.sweep(build, OVER, path, block=4, saves=3, progress=True)
+    out = capsys.readouterr().out
+    size = 15 * (1 + 8 * 3 * (1 + 10 + 1))
+    assert f"15 points in 5 blocks take up to {size / 1e6:,.6g} MB in 25 files" in out
+    monkeypatch.setattr(_sweep, "MUCH", 1000)
+    with pytest.warns(RuntimeWarning, match=r"take up to .* are free. Fewer `saves`"):
+        ov.sweep(build, OVER, path, block=4, saves=3)
+
+
+def test_object_storage_behind_fsspec(path):
+    pytest.importorskip("fsspec")
+    url = "memory://sweeps/one.zarr"
+    there = ov.sweep(build, OVER, url, block=4, saves=3)
+    assert_same(ov.sweep(build, OVER, path, block=4, saves=3), there)
+    more = ov.sweep(build, OVER | {"seed": range(6)}, url, block=4, saves=3)
+    assert more.sizes["seed"] == 6
+    with pytest.raises(ValueError, match="differs in `saves`"):
+        ov.sweep(build, OVER, url, block=4, saves=4)
+
+
+@pytest.mark.parametrize(("number", "stop"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_ends_the_sweep_after_the_block_in_hand(number, stop, path):
+    def signalling(seed, learning_rate):
+        if (seed, learning_rate) == (2, 0.01):
+            signal.raise_signal(number)
+        return build(seed, learning_rate)
+
+    handler = signal.getsignal(number)
+    with pytest.raises(stop) as caught:
+        ov.sweep(signalling, OVER, path, block=3, saves=3)
+    assert signal.getsignal(number) is handler
+    assert "9 of 15 points are in the store" in caught.value.__notes__[0]
+    with xr.open_zarr(path) as seen:
+        assert seen["status"].values.tolist() == [[1] * 3] * 3 + [[0] * 3] * 2
+        assert np.isnan(seen["loss"][3:]).all()
+    assert (ov.sweep(build, OVER, path, block=3, saves=3)["status"] == 1).all()
+
+
+def test_build_computes_in_float64_whatever_the_flag_says(path):
+    def halves(seed):
+        return build(seed, 0.01) | {"state": ov.Overlaps(jnp.eye(4) / (seed + 3))}
+
+    with jax.enable_x64(False):
+        dataset = ov.sweep(halves, {"seed": [0, 4]}, path, saves=2)
+    np.testing.assert_allclose(dataset["sigma"].sel(overlap="zz").isel(time=0), [1 / 3, 1 / 7], rtol=1e-14)
