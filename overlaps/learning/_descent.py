@@ -1,6 +1,8 @@
 """Learning in discrete steps: one compiled loop, the same for every state, task and optimiser."""
 
-from collections.abc import Iterator
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -10,9 +12,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from overlaps._support import AnyArray
+from overlaps.learning._devices import side_by_side
 from overlaps.learning._problem import Parameters, Problem
 from overlaps.learning._record import Record, endings, limits
 from overlaps.learning._rules import GradientDescent, OptimizerFactory
+from overlaps.tasks import quick_to_run
 
 EXPLOSION = 1e9  # a network has diverged if its loss exceeds this number times max(initial loss, 1)
 
@@ -52,6 +56,7 @@ def descend(
     Networks that are `lost` at the start do not move. They are NaN in the records.
     """
     shape = lost.shape
+    problem = dataclasses.replace(problem, objective=quick_to_run(problem.objective))
     parameters = problem.parameters()
     stops = limits(rule.stop_loss, rule.stop_gradient, rates.dtype)
     learning_rate = np.broadcast_to(np.asarray(rule.learning_rate, rates.dtype), shape)
@@ -113,8 +118,21 @@ def _remember(optimizer: OptimizerFactory | None, learning_rate: np.ndarray, par
     return (jax.vmap(start) if learning_rate.ndim else start)(learning_rate, jnp.asarray(parameters))
 
 
-@eqx.filter_jit
-def _advance(
+def _advance(*arguments: Any) -> tuple[Carry, dict[str, AnyArray]]:
+    return _compiled()(*arguments)
+
+
+@functools.cache
+def _compiled() -> Callable:
+    """The loop. On CPUs it keeps barriers between products of small matrices.
+
+    XLA would remove them, and then compute again, for each entry of a product, the entries of its factors.
+    """
+    options = {"xla_disable_hlo_passes": "cse_barrier_expander"} if jax.default_backend() == "cpu" else {}
+    return eqx.filter_jit(_run, compiler_options=options)
+
+
+def _run(
     fixed: Settings, optimizer: OptimizerFactory | None, carry: Carry, targets: Int[AnyArray, " saves"], batched: bool
 ) -> tuple[Carry, dict[str, AnyArray]]:
     def advance(fixed: Settings, carry: Carry) -> tuple[Carry, dict[str, AnyArray]]:
@@ -142,4 +160,11 @@ def _advance(
 
         return jax.lax.scan(save, carry, targets)
 
-    return (jax.vmap(advance) if batched else advance)(fixed, carry)
+    if not batched:
+        return advance(fixed, carry)
+    shared, problem = fixed.problem.split()
+
+    def one(shared: Any, fixed: Settings, carry: Carry) -> tuple[Carry, dict[str, AnyArray]]:
+        return advance(fixed._replace(problem=fixed.problem.joined(shared)), carry)
+
+    return side_by_side(one, shared, fixed._replace(problem=problem), carry)

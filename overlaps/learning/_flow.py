@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from overlaps._support import AnyArray
+from overlaps.learning._devices import side_by_side
 from overlaps.learning._problem import Parameters, Problem
 from overlaps.learning._record import Ending, Record, endings, limits
 from overlaps.learning._rules import GradientFlow
@@ -199,4 +200,7 @@ def _solve(
             statistics={name: solution.stats[name] for name in STATISTICS},
         )
 
-    return (jax.vmap(solve) if batched else solve)(problem, parameters)
+    if not batched:
+        return solve(problem, parameters)
+    shared, problem = problem.split()
+    return side_by_side(lambda shared, problem, start: solve(problem.joined(shared), start), shared, problem, parameters)

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 from jaxtyping import Float
 
 from overlaps._support import (
@@ -22,7 +24,7 @@ from overlaps._support import (
 )
 from overlaps.connectivity import State
 from overlaps.dynamics import LARGEST_PANEL_NORM, LARGEST_TAYLOR_NORM, RNN, quadrature
-from overlaps.tasks._filter_losses import FiniteLoss, InfiniteLoss, SampledLoss, expm
+from overlaps.tasks._filter_losses import GramianLoss, SampledLoss
 from overlaps.tasks._task import Task, evaluate, refuse_batch, require_sizes
 from overlaps.tasks._time import samples_of
 
@@ -115,11 +117,11 @@ class LinearFilter(Task):
         doublings = self._doublings(state, rnn)
         if state.simulated and self.horizon is not None:
             return self._sampled(rnn, self.horizon, doublings)
-        if self.horizon is None:
-            propagator = None if rnn.dt is None else expm(self.A * rnn.dt)
-            return InfiniteLoss(self.A, self.B, self.C, propagator, rnn)
-        steps = doublings if rnn.dt is None else samples_of("horizon", self.horizon, rnn.dt)
-        return FiniteLoss.of(self.A, self.B, self.C, rnn, self.horizon, steps)
+        if rnn.dt is None:
+            steps = None if self.horizon is None else doublings
+            return GramianLoss(self.A, self.B, self.C, None, rnn, self.horizon or np.inf, steps)
+        steps = None if self.horizon is None else samples_of("horizon", self.horizon, rnn.dt)
+        return GramianLoss(self.A, self.B, self.C, expm(self.A * rnn.dt), rnn, self.horizon or np.inf, steps)
 
     def admits(self, state: State, rnn: RNN) -> np.ndarray:
         if self.horizon is None:
@@ -279,3 +281,7 @@ def _stack(rows: list[list[Any]]) -> Any:
     xp = numpy_for(rows)
     entries = xp.broadcast_arrays(*(entry for row in rows for entry in row))
     return xp.stack(entries, axis=-1).reshape(*entries[0].shape, len(rows), len(rows[0]))
+
+
+def expm(A: Any) -> Any:
+    return jax.scipy.linalg.expm(A) if is_traced(A) else scipy.linalg.expm(A)
