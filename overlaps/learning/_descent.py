@@ -128,8 +128,10 @@ def _compiled() -> Callable:
 
     XLA would remove them, and then compute again, for each entry of a product, the entries of its factors.
     """
-    options = {"xla_disable_hlo_passes": "cse_barrier_expander"} if jax.default_backend() == "cpu" else {}
-    return eqx.filter_jit(_run, compiler_options=options)
+    options: dict[str, Any] = {}
+    if jax.default_backend() == "cpu":
+        options = {"compiler_options": {"xla_disable_hlo_passes": "cse_barrier_expander"}}
+    return eqx.filter_jit(_run, **options)
 
 
 def _run(

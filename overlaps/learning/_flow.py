@@ -57,6 +57,8 @@ def integrate(
     Chunks share their boundary times. Networks that are `lost` to begin with are NaN.
     """
     batched = lost.ndim > 0
+    # A solver turns rounding into other steps. With copies, a network does in a batch what it does alone, to the last digit.
+    problem = problem.with_copies(len(lost)) if batched and problem.shared else problem
     parameters = problem.parameters()
     solver = diffrax.Tsit5() if rule.solver is None else rule.solver
     stops = limits(rule.stop_loss, rule.stop_gradient, rates.dtype)
@@ -202,5 +204,4 @@ def _solve(
 
     if not batched:
         return solve(problem, parameters)
-    shared, problem = problem.split()
-    return side_by_side(lambda shared, problem, start: solve(problem.joined(shared), start), shared, problem, parameters)
+    return side_by_side(lambda _, problem, start: solve(problem, start), None, problem, parameters)

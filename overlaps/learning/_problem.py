@@ -39,6 +39,11 @@ class Problem(eqx.Module):
         """The problem of one network, with what it shares with others."""
         return dataclasses.replace(self, objective=objective) if self.shared else self
 
+    def with_copies(self, networks: int) -> "Problem":
+        """The problem with a copy of the shared objective for each network."""
+        copies = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (networks, *np.shape(leaf))), self.objective)
+        return dataclasses.replace(self, objective=copies, shared=False)
+
     def parameters(self) -> Parameters:
         """The parameters from which the rule starts."""
         return self.start.factor[..., list(self.columns)] * self._scale(self.start.factor.ndim)

@@ -103,7 +103,7 @@ def quick_to_run(objective: Any) -> Any:
     eye = np.broadcast_to(np.eye(B.shape[-1]), (*B.shape[:-2], B.shape[-1], B.shape[-1]))
     B = np.concatenate([eye / rnn.tau, B], axis=-2)
     source = B @ B.swapaxes(-1, -2)
-    if rnn.dt is None:
+    if rnn.dt is None or objective.propagator is None:
         course = integral_course(_beside(-eye / rnn.tau, A), source, steps, objective.horizon)
     else:
         course = sum_course(_beside((1 - rnn.dt / rnn.tau) * eye, objective.propagator), rnn.dt * source, steps)
