@@ -21,7 +21,7 @@ def test_the_loss_by_blocks_is_that_of_one_matrix(rank, inputs, outputs, dt, hor
     generator = np.random.default_rng(0)
     B, C = generator.normal(1.0, 0.5, (2, inputs)), generator.normal(1.0, 0.5, (outputs, 2))
     whole = ov.tasks.linear_filter([[-0.3, -2.0], [2.0, -0.4]], B, C, horizon=horizon).objective(net, rnn)
-    blocks = quick_to_run(whole)
+    blocks = quick_to_run(whole, rank)
     assert type(blocks) is not type(whole)
     direction = generator.standard_normal(net.gram.shape)
 
@@ -40,7 +40,7 @@ def test_the_loss_by_blocks_is_that_of_one_matrix(rank, inputs, outputs, dt, hor
 
 def test_blocks_refuse_rates_beyond_their_series():
     net, rnn = ov.Overlaps.random(1), ov.RNN()
-    blocks = quick_to_run(ov.tasks.exponential_filter().objective(net, rnn))
+    blocks = quick_to_run(ov.tasks.exponential_filter().objective(net, rnn), rank=1)
     assert np.isnan(blocks(ov.Overlaps(1e8 * np.eye(4)).replace(vu=1e7)))
 
 

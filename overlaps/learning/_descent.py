@@ -56,7 +56,7 @@ def descend(
     Networks that are `lost` at the start do not move. They are NaN in the records.
     """
     shape = lost.shape
-    problem = dataclasses.replace(problem, objective=quick_to_run(problem.objective))
+    problem = dataclasses.replace(problem, objective=quick_to_run(problem.objective, problem.start.layout.rank))
     parameters = problem.parameters()
     stops = limits(rule.stop_loss, rule.stop_gradient, rates.dtype)
     learning_rate = np.broadcast_to(np.asarray(rule.learning_rate, rates.dtype), shape)

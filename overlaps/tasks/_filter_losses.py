@@ -26,6 +26,9 @@ from overlaps.dynamics import (
     sum_course,
 )
 
+# Ranks up to which blocks are quicker. From four rows on XLA calls a library for each product, and blocks need more products.
+MOST_LATENTS = 3
+
 
 class GramianLoss(eqx.Module):
     """|f - f*|^2 as C X C^T with X the Gramian of network and target side by side: no time stepping."""
@@ -91,13 +94,13 @@ def quick_to_compile(objective: Any) -> Any:
     return dataclasses.replace(objective, scanned=True) if isinstance(objective, GramianLoss) else objective
 
 
-def quick_to_run(objective: Any) -> Any:
-    """The same loss for programs of many steps: what does not learn is computed here, and the rest in fewer products.
+def quick_to_run(objective: Any, rank: int) -> Any:
+    """The same loss for programs of many steps: what does not learn is computed here, and the rest in smaller products.
 
-    Losses that have no such form are returned as they are. The numbers are the same to rounding, and rounding differs between
-    a network alone and the same network in a batch.
+    Losses that have no such form, or are not quicker in it, are returned as they are. The numbers are the same to rounding, and
+    rounding differs between a network alone and the same network in a batch.
     """
-    if not isinstance(objective, GramianLoss) or objective.steps is None:
+    if not isinstance(objective, GramianLoss) or objective.steps is None or rank > MOST_LATENTS:
         return objective
     A, B, C, rnn, steps = objective.A, objective.B, objective.C, objective.rnn, objective.steps
     eye = np.broadcast_to(np.eye(B.shape[-1]), (*B.shape[:-2], B.shape[-1], B.shape[-1]))
