@@ -32,6 +32,7 @@ benchmark: $(STAMP)
 	$(BIN)/python benchmarks/closure_bias.py
 	$(BIN)/python benchmarks/integration_errors.py
 	$(BIN)/python benchmarks/compilation.py
+	$(BIN)/python benchmarks/ensembles.py
 
 clean:
 	rm -rf .venv

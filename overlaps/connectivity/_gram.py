@@ -1,13 +1,17 @@
 """The check that a matrix is an overlap matrix, and the square root of such a matrix."""
 
+import functools
+import operator
 from typing import Any
 
+import jax
 import numpy as np
 
-from overlaps._support import argument_error, is_traced, numpy_for, real_array, require_x64
+from overlaps._support import AnyArray, argument_error, is_traced, numpy_for, real_array, require_x64
 from overlaps.connectivity._layout import Layout
 
 MEND = "No vectors have these overlaps: lower the off-diagonal entries or raise the diagonal ones."
+MOST_ROWS = 8  # of factors whose products are written out
 ROUNDING = 1e-10  # asymmetry and negative eigenvalues below this size, relative to the largest entry, count as rounding
 
 
@@ -54,3 +58,13 @@ def smallest_eigenvalue(gram: np.ndarray) -> float:
     largest = np.max(np.abs(gram), axis=(-2, -1))
     negative = (values < -ROUNDING * largest) | (np.min(np.diagonal(gram, axis1=-2, axis2=-1), axis=-1) < 0)
     return float(np.min(values, where=negative, initial=0.0))
+
+
+def gram_of(factor: AnyArray) -> AnyArray:
+    """F^T F, which each step of learning computes."""
+    if not is_traced(factor) or max(factor.shape) > MOST_ROWS:
+        return factor.swapaxes(-1, -2) @ factor
+    # XLA calls a library for such products, which costs ten times as much for small matrices as row after row does.
+    rows = [factor[..., index, :] for index in range(factor.shape[-2])]
+    gram = functools.reduce(operator.add, (row[..., :, None] * row[..., None, :] for row in rows))
+    return jax.lax.optimization_barrier(gram)  # computed once: see overlaps.learning._descent

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, count, in_float64, is_traced, number, numpy_for, random_key, real_array
-from overlaps.connectivity._gram import MEND, checked_gram, smallest_eigenvalue, square_root
+from overlaps.connectivity._gram import MEND, checked_gram, gram_of, smallest_eigenvalue, square_root
 from overlaps.connectivity._layout import Layout
 from overlaps.connectivity._network import MeanField, Network
 from overlaps.connectivity._quadrature import gaussian_nodes
@@ -109,7 +109,7 @@ class Overlaps(State):
         return square_root(self.gram)
 
     def with_factor(self, factor: Float[AnyArray, "*batch rows D"]) -> "Overlaps":
-        return eqx.tree_at(lambda state: state.gram, self, factor.swapaxes(-1, -2) @ factor)
+        return eqx.tree_at(lambda state: state.gram, self, gram_of(factor))
 
     @property
     def batch(self) -> tuple[int, ...]:

@@ -7,11 +7,14 @@ network.) This room uses states only through the methods of `State`. It may not 
 from overlaps.dynamics._activity import require_single as require_single
 from overlaps.dynamics._gramians import (
     LARGEST_TAYLOR_NORM as LARGEST_TAYLOR_NORM,
+    Course as Course,
     finite_integral as finite_integral,
     finite_sum as finite_sum,
     infinite_integral as infinite_integral,
     infinite_sum as infinite_sum,
+    integral_course as integral_course,
     orbit as orbit,
+    sum_course as sum_course,
 )
 from overlaps.dynamics._rnn import RNN as RNN
 from overlaps.dynamics._simulation import (

@@ -1,6 +1,8 @@
 """Learning in discrete steps: one compiled loop, the same for every state, task and optimiser."""
 
-from collections.abc import Iterator
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -10,9 +12,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from overlaps._support import AnyArray
+from overlaps.learning._devices import side_by_side
 from overlaps.learning._problem import Parameters, Problem
 from overlaps.learning._record import Record, Resumption, endings, limits
 from overlaps.learning._rules import GradientDescent, OptimizerFactory
+from overlaps.tasks import quick_to_run
 
 EXPLOSION = 1e9  # a network has diverged if its loss exceeds this number times max(initial loss, 1)
 
@@ -53,6 +57,7 @@ def descend(
     Networks that are `lost` at the start do not move. They are NaN in the records. `resumed` goes on after an earlier run.
     """
     shape = lost.shape
+    problem = dataclasses.replace(problem, objective=quick_to_run(problem.objective, problem.start.layout.rank))
     parameters = problem.parameters()
     parameters = np.asarray(parameters, jax.dtypes.canonicalize_dtype(parameters.dtype))
     stops = limits(rule.stop_loss, rule.stop_gradient, rates.dtype)
@@ -121,8 +126,23 @@ def _remember(optimizer: OptimizerFactory | None, learning_rate: np.ndarray, par
     return (jax.vmap(start) if learning_rate.ndim else start)(learning_rate, jnp.asarray(parameters))
 
 
-@eqx.filter_jit
-def _advance(
+def _advance(*arguments: Any) -> tuple[Carry, dict[str, AnyArray]]:
+    return _compiled()(*arguments)
+
+
+@functools.cache
+def _compiled() -> Callable:
+    """The loop. On CPUs it keeps barriers between products of small matrices.
+
+    XLA would remove them, and then compute again, for each entry of a product, the entries of its factors.
+    """
+    options: dict[str, Any] = {}
+    if jax.default_backend() == "cpu":
+        options = {"compiler_options": {"xla_disable_hlo_passes": "cse_barrier_expander"}}
+    return eqx.filter_jit(_run, **options)
+
+
+def _run(
     fixed: Settings, optimizer: OptimizerFactory | None, carry: Carry, targets: Int[AnyArray, " saves"], batched: bool
 ) -> tuple[Carry, dict[str, AnyArray]]:
     def advance(fixed: Settings, carry: Carry) -> tuple[Carry, dict[str, AnyArray]]:
@@ -150,4 +170,11 @@ def _advance(
 
         return jax.lax.scan(save, carry, targets)
 
-    return (jax.vmap(advance) if batched else advance)(fixed, carry)
+    if not batched:
+        return advance(fixed, carry)
+    shared, problem = fixed.problem.split()
+
+    def one(shared: Any, fixed: Settings, carry: Carry) -> tuple[Carry, dict[str, AnyArray]]:
+        return advance(fixed._replace(problem=fixed.problem.joined(shared)), carry)
+
+    return side_by_side(one, shared, fixed._replace(problem=problem), carry)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from overlaps._support import AnyArray
+from overlaps.learning._devices import side_by_side
 from overlaps.learning._problem import Parameters, Problem
 from overlaps.learning._record import Ending, Record, Resumption, endings, limits
 from overlaps.learning._rules import GradientFlow
@@ -57,6 +58,8 @@ def integrate(
     Chunks share their boundary times. Networks that are `lost` to begin with are NaN. `resumed` goes on after an earlier run.
     """
     batched = lost.ndim > 0
+    # A solver turns rounding into other steps. With copies, a network does in a batch what it does alone, to the last digit.
+    problem = problem.with_copies(len(lost)) if batched and problem.shared else problem
     parameters = problem.parameters()
     solver = diffrax.Tsit5() if rule.solver is None else rule.solver
     stops = limits(rule.stop_loss, rule.stop_gradient, rates.dtype)
@@ -206,4 +209,6 @@ def _solve(
             statistics={name: solution.stats[name] for name in STATISTICS},
         )
 
-    return (jax.vmap(solve) if batched else solve)(problem, parameters)
+    if not batched:
+        return solve(problem, parameters)
+    return side_by_side(lambda _, problem, start: solve(problem, start), None, problem, parameters)

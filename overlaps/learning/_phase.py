@@ -118,8 +118,8 @@ class Run:
         objective = task.objective(state, self.rnn)
         if self.batch is not None:
             state = state if state.batch else _repeated(state, self.batch)
-            objective = objective if task.batch else _repeated(objective, self.batch)
-        self.problem = Problem(state, objective, columns, self.per_neuron, self.observed)
+        shared = self.batch is not None and not task.batch
+        self.problem = Problem(state, objective, columns, self.per_neuron, self.observed, shared)
         trained = self.rates[None, list(columns)]
         resumed = None
         if earlier:

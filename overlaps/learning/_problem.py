@@ -1,5 +1,6 @@
 """The learning problem that every rule sees: the parameters that learn, their loss, and what a run records of them."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -28,6 +29,20 @@ class Problem(eqx.Module):
     columns: tuple[int, ...] = eqx.field(static=True)
     per_neuron: bool = eqx.field(static=True)
     observed: tuple[str, ...] = eqx.field(static=True, default=())
+    shared: bool = eqx.field(static=True, default=False)  # whether the networks of a batch have one objective
+
+    def split(self) -> tuple[Any, "Problem"]:
+        """What the networks of a batch share, and the problem with the arrays of each network alone, for `joined`."""
+        return (self.objective, dataclasses.replace(self, objective=None)) if self.shared else (None, self)
+
+    def joined(self, objective: Any) -> "Problem":
+        """The problem of one network, with what it shares with others."""
+        return dataclasses.replace(self, objective=objective) if self.shared else self
+
+    def with_copies(self, networks: int) -> "Problem":
+        """The problem with a copy of the shared objective for each network."""
+        copies = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (networks, *np.shape(leaf))), self.objective)
+        return dataclasses.replace(self, objective=copies, shared=False)
 
     def parameters(self) -> Parameters:
         """The parameters from which the rule starts."""

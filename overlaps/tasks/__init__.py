@@ -10,6 +10,7 @@ from overlaps.tasks._decision_making import (
 from overlaps.tasks._filter_losses import (
     SampledLoss as SampledLoss,
     quick_to_compile as quick_to_compile,
+    quick_to_run as quick_to_run,
 )
 from overlaps.tasks._filters import (
     LinearFilter as LinearFilter,

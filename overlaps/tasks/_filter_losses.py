@@ -7,20 +7,27 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from overlaps._support import AnyArray
 from overlaps.connectivity import State
 from overlaps.dynamics import (
     RNN,
+    Course,
     euler_response,
     exact_response,
     finite_integral,
     finite_sum,
     infinite_integral,
     infinite_sum,
+    integral_course,
     orbit,
+    sum_course,
 )
+
+# Ranks up to which blocks are quicker. From four rows on XLA calls a library for each product, and blocks need more products.
+MOST_LATENTS = 3
 
 
 class GramianLoss(eqx.Module):
@@ -46,13 +53,37 @@ class GramianLoss(eqx.Module):
         else:
             joint = jax.scipy.linalg.block_diag(jnp.eye(system.A.shape[0]) + dt * system.A, self.propagator)
             source, finite, infinite = dt * source, finite_sum, infinite_sum
-        gramian = (
-            infinite(joint, source) if self.steps is None else finite(joint, source, steps=self.steps, scanned=self.scanned)
-        )
-        loss = jnp.sum(readout @ gramian * readout)
-        # A difference of large numbers near a solution: what rounding leaves may be negative. The slope stays as it is.
-        loss = loss + jax.lax.stop_gradient(jnp.maximum(-loss, 0.0))
+        if self.steps is None:
+            gramian = infinite(joint, source)
+        else:
+            gramian, _ = finite(joint, source, steps=self.steps, scanned=self.scanned)
+        loss = _not_negative(jnp.sum(readout @ gramian * readout))
         return jnp.where(jnp.any(jnp.isinf(gramian)), jnp.inf, loss)  # infinity times zero is NaN in the sum
+
+
+class BlockLoss(eqx.Module):
+    """A `GramianLoss` of finite horizon, by blocks of X.
+
+    The filtered inputs and the target do not learn: their block of X is known, and so is all else of their `course`.
+    """
+
+    C: Float[AnyArray, "*batch O n"]  # of the target
+    course: Course
+    rnn: RNN
+    horizon: float = eqx.field(static=True)
+    steps: int = eqx.field(static=True)
+
+    def __call__(self, state: State) -> Float[AnyArray, ""]:
+        (A, _, C), dt, inputs = self.rnn.system(state), self.rnn.dt, state.layout.inputs
+        own, drive, none = A[inputs:, inputs:], A[inputs:, :inputs], np.zeros((A.shape[0] - inputs,) * 2)
+        if dt is None:
+            gramian, cross = finite_integral(own, none, self.steps, self.horizon, drive=drive, course=self.course)
+        else:
+            phi = np.eye(own.shape[0]) + dt * own
+            gramian, cross = finite_sum(phi, none, self.steps, drive=dt * drive, course=self.course)
+        readout, fixed = C[:, inputs:], jnp.concatenate([C[:, :inputs], -self.C], axis=1)
+        known = self.course.pieces.gramian[-1]
+        return _not_negative(jnp.sum(readout @ gramian * readout) + jnp.sum((2 * readout @ cross + fixed @ known) * fixed))
 
 
 def quick_to_compile(objective: Any) -> Any:
@@ -61,6 +92,37 @@ def quick_to_compile(objective: Any) -> Any:
     Losses that have no such form are returned as they are.
     """
     return dataclasses.replace(objective, scanned=True) if isinstance(objective, GramianLoss) else objective
+
+
+def quick_to_run(objective: Any, rank: int) -> Any:
+    """The same loss for programs of many steps: what does not learn is computed here, and the rest in smaller products.
+
+    Losses that have no such form, or are not quicker in it, are returned as they are. The numbers are the same to rounding, and
+    rounding differs between a network alone and the same network in a batch.
+    """
+    if not isinstance(objective, GramianLoss) or objective.steps is None or rank > MOST_LATENTS:
+        return objective
+    A, B, C, rnn, steps = objective.A, objective.B, objective.C, objective.rnn, objective.steps
+    eye = np.broadcast_to(np.eye(B.shape[-1]), (*B.shape[:-2], B.shape[-1], B.shape[-1]))
+    B = np.concatenate([eye / rnn.tau, B], axis=-2)
+    source = B @ B.swapaxes(-1, -2)
+    if rnn.dt is None or objective.propagator is None:
+        course = integral_course(_beside(-eye / rnn.tau, A), source, steps, objective.horizon)
+    else:
+        course = sum_course(_beside((1 - rnn.dt / rnn.tau) * eye, objective.propagator), rnn.dt * source, steps)
+    return BlockLoss(C, course, rnn, objective.horizon, steps)
+
+
+def _not_negative(loss: Float[AnyArray, ""]) -> Float[AnyArray, ""]:
+    # A difference of large numbers near a solution: what rounding leaves may be negative. The slope stays as it is.
+    return loss + jax.lax.stop_gradient(jnp.maximum(-loss, 0.0))
+
+
+def _beside(one: AnyArray, other: AnyArray) -> AnyArray:
+    """The block diagonal matrix of two, or of two batches."""
+    upper = np.concatenate([one, np.zeros((*one.shape[:-1], other.shape[-1]))], axis=-1)
+    lower = np.concatenate([np.zeros((*other.shape[:-1], one.shape[-1])), other], axis=-1)
+    return np.concatenate([upper, lower], axis=-2)
 
 
 class SampledLoss(eqx.Module):
