@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import diffrax
 import jax
@@ -94,14 +95,12 @@ def test_a_run_killed_at_ten_moments_ends_with_the_digits_of_one_that_was_not(na
     assert ov.initial_state(shown).batch == ov.initial_state(whole).batch
 
 
-@pytest.mark.slow
-def test_a_process_killed_by_the_system_goes_on(tmp_path):
-    program = """
+PROGRAM = """
 import os, signal, sys
-import numpy as np
 import overlaps as ov
 from overlaps.learning import _log, _store, _view
-path, moment = sys.argv[1], int(sys.argv[2])
+from tests.test_store import CASES
+path, name, moment = sys.argv[1], sys.argv[2], int(sys.argv[3])
 count, whole = iter(range(10**6)), _log.write
 def write(path, content, settled=True):
     whole(path, content, settled)
@@ -109,17 +108,22 @@ def write(path, content, settled=True):
         os.kill(os.getpid(), signal.SIGKILL)
 _log.write = _store.write = _view.write = write
 _store.SHARE = 1e9
-run = dict(state=ov.Overlaps.random(0), task=ov.tasks.exponential_filter(horizon=4.0), rnn=ov.RNN(dt=0.1),
-           rule=ov.GradientDescent(1e-2, 60), saves=41)
-dataset = ov.learn(**run, store=path)
-np.testing.assert_array_equal(dataset.sigma, ov.learn(**run).sigma)
+ov.learn(*CASES[name], saves=41, key=3, store=path)
 """
-    path = str(tmp_path / "run.zarr")
-    for moment in (4, 5):
-        process = subprocess.run([sys.executable, "-c", program, path, str(moment)], check=False)
-        assert process.returncode == -signal.SIGKILL
-        assert not json.loads(xr.open_zarr(path).attrs["progress"])["complete"]
-    subprocess.run([sys.executable, "-c", program, path, "-1"], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["overlaps under momentum", "a network under Adam", "a flow", "phases with label noise", "a batch"]
+)
+def test_a_process_killed_by_the_system_goes_on(name, tmp_path):
+    path = tmp_path / "run.zarr"
+    generator = np.random.default_rng(len(name))
+    environment = {**os.environ, "JAX_ENABLE_X64": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    for moment in generator.integers(0, 8, 2):
+        command = [sys.executable, "-c", PROGRAM, str(path), name, str(moment)]
+        assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
+    xr.testing.assert_identical(ov.learn(*CASES[name], saves=41, key=3, store=path), ov.learn(*CASES[name], saves=41, key=3))
 
 
 def test_records_that_wait_are_lost_by_a_kill_and_computed_again(tmp_path, monkeypatch):
