@@ -60,6 +60,10 @@ def _run(parser: argparse.ArgumentParser, arguments: list[str], job: Callable[..
     options = parser.parse_args(arguments)
     try:
         job(**vars(options))
+    except concurrent.futures.BrokenExecutor:
+        parser.exit(
+            2, f"{parser.prog}: A worker process ended before its work was done. Call the same command again to go on.\n"
+        )
     except (ValueError, OSError, ov.DivergenceError) as error:
         parser.exit(2, f"{parser.prog}: {_with_notes(str(error), error)}\n")
     except SystemExit as stop:  # what SIGTERM does to a sweep

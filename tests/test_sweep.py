@@ -432,6 +432,66 @@ def test_object_storage_behind_fsspec(path):
         ov.sweep(build, OVER, url, block=4, saves=4)
 
 
+@pytest.mark.parametrize("url", ["memory://taken", "file"])
+def test_what_lies_behind_a_url_is_not_touched(url, tmp_path):
+    fsspec = pytest.importorskip("fsspec")
+    url = f"file://{tmp_path}" if url == "file" else url
+    with fsspec.open(f"{url}/thesis.txt", "w") as file:
+        file.write("important")
+    with pytest.raises(ValueError, match="holds other files"):
+        ov.sweep(build, OVER, url, saves=3)
+    with fsspec.open(f"{url}/thesis.txt") as file:
+        assert file.read() == b"important"
+
+
+def test_the_order_of_dimensions_counts(path):
+    over = {"seed": [0, 1], "learning_rate": [0.01, 0.02]}
+    before = digits(ov.sweep(build, over, path, block=2, saves=3).load())
+    with pytest.raises(ValueError, match="`over` must have the dimensions of the store, in their order"):
+        ov.sweep(build, dict(reversed(over.items())), path, block=2, saves=3)
+    for name, values in digits(ov.sweep(build, over, path, block=2, saves=3)).items():
+        np.testing.assert_array_equal(values, before[name])
+
+
+def test_points_that_would_be_lost_are_refused(path):
+    points = xr.Dataset({"seed": ("point", [0, 1]), "learning_rate": 0.01})
+    with pytest.raises(ValueError, match="`over` must have variables along its dimension alone, but 'learning_rate' is not"):
+        ov.sweep(build, points, path)
+    with pytest.raises(ValueError, match="must have a value at each point, but it has NaN"):
+        ov.sweep(build, {"seed": [0], "learning_rate": [0.01, np.nan]}, path)
+
+
+def test_phases_must_have_names_of_their_own_and_be_the_same(path, tmp_path):
+    rule = ov.GradientDescent(0.01, 4)
+
+    def twice(seed):
+        task = [ov.Phase("A", A, rule), ov.Phase("B", B, rule), ov.Phase("A", A, rule)]
+        return {"state": ov.Overlaps.random(seed), "task": task, "rnn": RNN}
+
+    def fewer(seed):
+        task = [ov.Phase("A", A, rule), ov.Phase("B", B, rule)][: 2 - seed % 2]
+        return {"state": ov.Overlaps.random(seed), "task": task, "rnn": RNN}
+
+    with pytest.raises(ValueError, match="`build` must return phases with names of their own, but 'A' comes twice"):
+        ov.sweep(twice, {"seed": [0, 1]}, path, saves=3)
+    with pytest.warns(RuntimeWarning, match="0 of 2 points diverged and 1 failed"):
+        dataset = ov.sweep(fewer, {"seed": [0, 1]}, tmp_path / "fewer.zarr", saves=3)
+    assert dataset["status"].values.tolist() == [1, 3]
+    assert "the phases are ['A'] at this point" in str(dataset["error"].values[1])
+
+
+def test_a_signal_in_the_last_block_is_passed_on(path):
+    def signalling(seed, learning_rate):
+        if (seed, learning_rate) == (4, 0.03):
+            signal.raise_signal(signal.SIGINT)
+        return build(seed, learning_rate)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        ov.sweep(signalling, OVER, path, block=3, saves=3)
+    assert "15 of 15 points are in the store" in caught.value.__notes__[0]
+    assert (ov.sweep(build, OVER, path, block=3, saves=3)["status"] == 1).all()
+
+
 @pytest.mark.parametrize(("number", "stop"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_a_signal_ends_the_sweep_after_the_block_in_hand(number, stop, path):
     def signalling(seed, learning_rate):

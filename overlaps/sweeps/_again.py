@@ -27,6 +27,9 @@ def check_settings(store: Store, known: Mapping[str, Any], settings: Mapping[str
 
 def check_points(store: Store, known: Mapping[str, Any], points: Points) -> bool:
     """Whether there are more points than in the store. Raises ValueError if those in the store are not the first ones."""
+    if list(known["dims"]) != list(points.dims):
+        came = f"{store.path!r} has the dimensions {', '.join(known['dims'])} and here they are {', '.join(points.dims)}"
+        raise argument_error("over", "have the dimensions of the store, in their order", came, MEND)
     before = store.points(known)
     for name, there in before.items():
         here = points.values[name]

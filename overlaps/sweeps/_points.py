@@ -33,7 +33,11 @@ class Points:
             if len(over.dims) != 1:
                 must, came = "have one dimension, along which its points are", f"it has the dimensions {list(over.dims)}"
                 raise argument_error("over", must, came, "Pass a dict of coordinates for a product of them.")
-            along = {str(name): str(variable.dims[0]) for name, variable in over.variables.items() if variable.ndim == 1}
+            other = [str(name) for name, variable in over.variables.items() if variable.ndim != 1]
+            if other:
+                mend = "Give it a value at each point."
+                raise argument_error("over", "have variables along its dimension alone", f"{other[0]!r} is not", mend)
+            along = {str(name): str(variable.dims[0]) for name, variable in over.variables.items()}
             given: Mapping[Any, Any] = {name: over[name] for name in along}
             dims = (str(*over.dims),)
         elif isinstance(over, Mapping) and over:
@@ -81,6 +85,8 @@ def _checked(name: str, values: Any) -> np.ndarray:
         came = f"an array of shape {array.shape} and type {array.dtype} came"
         mend = "Let `build` make other things, such as tasks, from a number or a name."
         raise argument_error(f"over[{name!r}]", "be a 1-D coordinate of numbers or texts", came, mend)
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise argument_error(f"over[{name!r}]", "have a value at each point", "it has NaN")
     return array.astype(str) if array.dtype.kind == "T" else array
 
 

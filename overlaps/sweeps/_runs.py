@@ -131,7 +131,7 @@ def run(setups: Sequence[Setup], saves: int, size: int) -> Outcome:
         except DivergenceError as error:
             dataset = getattr(error, "dataset", None)
             return Outcome(None if dataset is None else dataset.isel(batch=slice(0, len(setups))), all_diverged=True)
-        except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        except Exception as error:
             return Outcome(None, said_of(error))
     return Outcome(dataset.isel(batch=slice(0, len(setups))))
 
@@ -152,8 +152,10 @@ def rows_of(setup: Setup, saves: int) -> dict[str, int]:
     """The number of saved points of each phase of a run that goes to its end."""
     rows: dict[str, int] = {}
     for phase in setup.phases:
-        number = min(saves, phase.rule.steps + 1) if isinstance(phase.rule, GradientDescent) else saves
-        rows[phase.name] = rows.get(phase.name, 0) + number
+        if phase.name in rows:
+            mend = 'Number them, as in "A 1", "B" and "A 2".'
+            raise argument_error("build", "return phases with names of their own", f"{phase.name!r} comes twice", mend)
+        rows[phase.name] = min(saves, phase.rule.steps + 1) if isinstance(phase.rule, GradientDescent) else saves
     return rows
 
 

@@ -44,6 +44,9 @@ class Store:
             with _calm():
                 group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
         except FileNotFoundError:  # also what Zarr says of nothing in object storage
+            if self._folder is None and _anything(self.path):
+                came = f"{self.path!r} holds other files"
+                raise argument_error("store", "be a new path, or a store of `sweep`", came, MEND) from None
             return None
         known = group.attrs.asdict().get(SWEEP)
         if known is None:
@@ -207,3 +210,11 @@ def _calm() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def _anything(url: str) -> bool:
+    """Whether there is anything behind a URL."""
+    import fsspec  # of the extra `cluster`, which URLs need
+
+    system, root = fsspec.core.url_to_fs(url)
+    return system.exists(root) and bool(system.find(root))

@@ -90,7 +90,7 @@ def sweep(
     points = Points.of(over)
     block, saves = count("block", block), count("saves", saves, least=2)
     keep = [keep] if isinstance(keep, str) else list(keep)
-    kept_in = Store(store if "://" in str(store) else os.path.abspath(store))
+    kept_in = Store(store if "://" in str(store) else os.path.abspath(os.path.expanduser(store)))
     settings = {"saves": saves, "keep": keep, "block": block, "over": dict(points.along)}
     known = kept_in.found()
     if known is None:
@@ -116,7 +116,7 @@ def sweep(
             counts.update(found)
             bar.update(sum(found.values()))
             bar.set_postfix({name: number for name, number in counts.items() if name in ("diverged", "failed") and number})
-        if counts.total() < bar.total:
+        if counts.total() < bar.total or stop.signal is not None:
             raise stop.raised(f"Stopped: {counts.total()} of {bar.total} points are in the store. Call `sweep` again to go on.")
     if counts["diverged"] or counts["failed"]:
         warn(
