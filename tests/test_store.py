@@ -18,7 +18,7 @@ import pytest
 import xarray as xr
 
 import overlaps as ov
-from overlaps.learning import _log, _store, _view
+from overlaps.learning import _describe, _log, _store, _view
 
 NET = ov.Overlaps.random(0)
 BATCH = jax.tree.map(lambda *leaves: np.stack(leaves), *[ov.Overlaps.random(seed) for seed in range(3)])
@@ -495,3 +495,78 @@ def test_the_view_has_a_share_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(_view.View, "write", lambda *given, **named: shown.append(1) or write(*given, **named))
     ov.learn(NET.sample(5, 0), A, RNN, ov.GradientDescent(1e-2, 200), saves=101, store=tmp_path / "run.zarr")
     assert len(shown) >= 3  # the first, the last, and at least one between
+
+
+@pytest.mark.parametrize("log", [None, "diary.txt"])
+def test_folders_of_a_user_are_never_touched(tmp_path, monkeypatch, log):
+    mine = tmp_path / "project"
+    (mine / "log").mkdir(parents=True)
+    (mine / "data").mkdir()
+    (mine / "data" / "precious").write_text("important")
+    if log:
+        (mine / "log" / log).write_text("important")
+    with pytest.raises(ValueError, match="holds other files"):
+        ov.learn(NET, A, RNN, MOMENTUM, saves=3, store=mine)
+    assert (mine / "data" / "precious").read_text() == "important"
+    path = tmp_path / "run.zarr"
+    begun(path, monkeypatch)
+    (path / "figures").mkdir()
+    (path / "figures" / "f.png").write_text("important")
+    (path / "zarr.json").write_text("")
+    ov.resume(path)
+    assert (path / "figures" / "f.png").read_text() == "important"
+
+
+SCALE = 1.0
+
+
+def from_a_global(learning_rate):
+    return optax.sgd(SCALE * learning_rate)
+
+
+def of_itself(learning_rate, depth=2):
+    return of_itself(learning_rate, depth - 1) if depth else optax.sgd(learning_rate)
+
+
+class Called:
+    """An optimiser that is an object, with a method."""
+
+    def __init__(self, momentum):
+        self.momentum = momentum
+
+    def __call__(self, learning_rate):
+        return optax.sgd(learning_rate, momentum=self.momentum)
+
+    def method(self, learning_rate):
+        return self(learning_rate)
+
+
+def digest(optimizer):
+    return _describe.describe(optimizer)["digest"]
+
+
+def test_digests_follow_what_functions_refer_to(monkeypatch):
+    before = digest(from_a_global)
+    assert digest(from_a_global) == before
+    monkeypatch.setattr(sys.modules[__name__], "SCALE", 3.0)
+    assert digest(from_a_global) != before
+    assert digest(of_itself) == digest(of_itself)
+    assert digest(Called(0.5)) == digest(Called(0.5)) != digest(Called(0.9))
+    assert digest(Called(0.5).method) == digest(Called(0.5).method) != digest(Called(0.9).method)
+    one, other = (jax.jit(lambda x, c=c: c * x) for c in (1.0, 2.0))
+    assert digest(one) != digest(other)
+
+
+def test_digests_are_those_of_another_process():
+    program = "from overlaps.learning import _describe; print(_describe.describe(lambda x: x in {'a', 'b', 'c'})['digest'])"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[1])},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1

@@ -1,6 +1,7 @@
 """Descriptions of states, tasks and rules as plain JSON, from which a run can be repeated."""
 
 import base64
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -128,25 +129,51 @@ def _text(thing: Any) -> str:
     return re.sub(" at 0x[0-9a-f]+", "", repr(thing))
 
 
-def _contents(thing: Any) -> Any:
-    """What makes a thing that has no name what it is: code, constants and what they refer to; arrays by their bytes."""
-    if isinstance(thing, functools.partial):
-        return "partial", _contents(thing.func), _contents(thing.args), _contents(thing.keywords)
-    if isinstance(thing, types.FunctionType):
-        cells = [cell.cell_contents for cell in thing.__closure__ or ()]
-        return _contents(thing.__code__), _contents(cells), _contents(thing.__defaults__), _contents(thing.__kwdefaults__)
-    if isinstance(thing, types.CodeType):
-        return thing.co_code, thing.co_names, _contents(thing.co_consts)
+def _contents(thing: Any, home: str = "", seen: tuple[int, ...] = ()) -> Any:
+    """What makes a thing that has no name what it is: code, constants, and what they refer to in their module `home`."""
+    if id(thing) in seen:
+        return "itself"
+
+    def within(part: Any) -> Any:
+        return _contents(part, home, (*seen, id(thing)))
+
     if isinstance(thing, np.ndarray | np.generic | jax.Array):
         return json.dumps(_numbers(thing))
     if isinstance(thing, Mapping):
-        return [(str(name), _contents(value)) for name, value in thing.items()]
+        return [(str(name), within(value)) for name, value in thing.items()]
     if isinstance(thing, tuple | list):
-        return [_contents(value) for value in thing]
-    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-        fields = {field.name: getattr(thing, field.name) for field in dataclasses.fields(thing)}
-        return type(thing).__qualname__, _contents(fields)
+        return [within(value) for value in thing]
+    if isinstance(thing, set | frozenset):
+        return sorted(str(within(value)) for value in thing)
+    if isinstance(thing, types.CodeType):
+        return thing.co_code, thing.co_names, within(thing.co_consts)
+    if isinstance(thing, types.ModuleType | type):
+        return thing.__name__
+    if isinstance(thing, functools.partial):
+        return within([thing.func, thing.args, thing.keywords])
+    if isinstance(thing, types.MethodType):
+        return within([thing.__func__, thing.__self__])
+    if hasattr(thing, "__wrapped__"):  # of jit and the like
+        return type(thing).__qualname__, within(thing.__wrapped__)
+    if isinstance(thing, types.FunctionType):
+        home = home or thing.__module__
+        if thing.__module__ != home:
+            return thing.__module__, thing.__qualname__
+        cells = []
+        for cell in thing.__closure__ or ():
+            with contextlib.suppress(ValueError):  # of an empty one
+                cells.append(cell.cell_contents)
+        used = {name: thing.__globals__[name] for name in _names(thing.__code__) if name in thing.__globals__}
+        return within([thing.__code__, cells, thing.__defaults__, thing.__kwdefaults__, used])
+    if hasattr(thing, "__dict__"):
+        return type(thing).__qualname__, within(vars(thing))
     return _text(thing)
+
+
+def _names(code: types.CodeType) -> list[str]:
+    """The names of a module that code may refer to, also in functions that it defines."""
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return sorted({*code.co_names, *(name for one in inner for name in _names(one))})
 
 
 def _numbers(array: Any) -> Any:

@@ -47,7 +47,7 @@ class Log:
     def read(self, phase: int) -> tuple[list[Record], bytes]:
         """The records of a phase up to the last one whose memory is whole, and this memory.
 
-        Warns if something that was written is damaged or missing.
+        Warns if something that was written is damaged, or missing between records.
         """
         records: list[Record] = []
         names = sorted(self.folder.glob(f"{phase:03d}-*{ROWS}"))
@@ -78,10 +78,6 @@ class Log:
             warn(f"The store {str(self.folder.parent)!r} is damaged ({damage}). The run goes on from what is whole before it.")
             self._cut(phase, len(records))
         return records, memory
-
-    def any(self) -> bool:
-        """Whether there is any record."""
-        return any(self.folder.glob(f"*{ROWS}"))
 
     def _cut(self, phase: int, number: int) -> None:
         """Remove the records of a phase from `number` on, and all later phases."""

@@ -76,8 +76,7 @@ class Store:
             if not self.complete:
                 self._take()
             return
-        others = self.path.exists() and (self.path.is_file() or self.log.any() or not self.log.folder.exists())
-        if others and (self.path.is_file() or any(self.path.iterdir())):
+        if self.path.exists() and not self._may_begin():
             came = f"{str(self.path)!r} holds other files"
             raise argument_error("store", "be a new path, or a store of `learn`", came, ELSEWHERE)
         self.complete = False
@@ -87,6 +86,16 @@ class Store:
         self._view.write(first, complete=False)
         first.to_netcdf(self.log.folder / "start.nc")
         write(name, json.dumps(identity).encode())
+
+    def _may_begin(self) -> bool:
+        """Whether a folder without a description is empty, or a store that a kill ended before it was described."""
+        if self.path.is_file():
+            return False
+        names = [one.name for one in self.path.iterdir()]
+        log = [one.name for one in self.log.folder.iterdir()] if FOLDER in names else []
+        if "lock" not in log:
+            return names in ([], [FOLDER]) and not log
+        return all(name in ("lock", "zarr.json", "start.nc") or name.endswith(".part") for name in log)
 
     def _compare(self, name: Path, identity: dict[str, Any]) -> None:
         """Raise ValueError if the store holds another run."""
@@ -122,7 +131,9 @@ class Store:
         A kill loses the records that wait. They are computed again, to the same digits.
         """
         self._waiting.append((phase, number, record))
-        self.complete = False
+        if self.complete:  # its log was damaged
+            self.complete = False
+            self._take()
         if self._due("log"):
             self.flush()
 

@@ -55,7 +55,7 @@ class View:
     def _make_way(self, dataset: xr.Dataset) -> dict[str, Any]:
         """Remove variables that the Dataset does not have, or not in this shape; returns the progress until it is written."""
         nothing = {"complete": False, "saved": 0}
-        folders = [folder for folder in self.path.glob("*") if folder.is_dir() and folder.name != FOLDER]
+        folders = [file.parent for file in self.path.glob("*/zarr.json") if file.parent.name != FOLDER]  # not those of a user
         try:
             progress = json.loads(json.loads((self.path / "zarr.json").read_bytes())["attributes"]["progress"])
             shapes = {folder: json.loads((folder / "zarr.json").read_bytes())["shape"] for folder in folders}
