@@ -19,7 +19,6 @@ from overlaps.connectivity._layout import Layout as Layout
 from overlaps.connectivity._network import (
     MeanField as MeanField,
     Network as Network,
-    Neurons as Neurons,
 )
 from overlaps.connectivity._overlaps import Overlaps as Overlaps
 from overlaps.connectivity._projection import Projection as Projection

@@ -18,6 +18,7 @@ from overlaps.learning._datasets import (
 )
 from overlaps.learning._describe import (
     describe as describe,
+    difference as difference,
     restore as restore,
 )
 from overlaps.learning._learn import (

@@ -195,3 +195,19 @@ def _is_default(solver: diffrax.AbstractSolver) -> bool:
         return bool(eqx.tree_equal(solver, type(solver)()))
     except TypeError:
         return False
+
+
+def difference(place: str, there: Any, here: Any) -> tuple[str, Any, Any]:
+    """The first place, in nested descriptions, where two differ, and what stands there."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        pairs = [(f"{place}.{name}", there.get(name), here.get(name)) for name in {**here, **there}]
+    elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        pairs = [(f"{place}[{index}]", *pair) for index, pair in enumerate(zip(there, here, strict=True))]
+    else:
+        return place, _shortened(there), _shortened(here)
+    return next((difference(*pair) for pair in pairs if pair[1] != pair[2]), (place, there, here))
+
+
+def _shortened(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

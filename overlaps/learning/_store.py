@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error
+from overlaps.learning._describe import difference
 from overlaps.learning._log import FOLDER, Log, write
 from overlaps.learning._record import Record
 from overlaps.learning._view import View
@@ -106,7 +107,7 @@ class Store:
             raise argument_error("store", must, f"{str(name)!r} is damaged: {error}", ELSEWHERE) from error
         for key, value in identity.items():
             if known.get(key) != value:
-                place, there, here = _difference(key, *(_parsed(one) for one in (known.get(key), value)))
+                place, there, here = difference(key, *(_parsed(one) for one in (known.get(key), value)))
                 came = f"{str(self.path)!r} holds one that differs in `{place}`: it is {there} there and {here} here"
                 raise argument_error("store", "be a new path, or hold this run", came, ELSEWHERE)
 
@@ -179,19 +180,3 @@ def _parsed(text: Any) -> Any:
         return json.loads(text)
     except (TypeError, ValueError):
         return text
-
-
-def _difference(place: str, there: Any, here: Any) -> tuple[str, Any, Any]:
-    """The first place, in nested descriptions, where two differ, and what stands there."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        pairs = [(f"{place}.{name}", there.get(name), here.get(name)) for name in {**here, **there}]
-    elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
-        pairs = [(f"{place}[{index}]", *pair) for index, pair in enumerate(zip(there, here, strict=True))]
-    else:
-        return place, _shortened(there), _shortened(here)
-    return next((_difference(*pair) for pair in pairs if pair[1] != pair[2]), (place, there, here))
-
-
-def _shortened(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

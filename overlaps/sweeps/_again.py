@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from overlaps._support import argument_error
-from overlaps.learning import VERSION
+from overlaps.learning import VERSION, difference
 from overlaps.sweeps._points import Points, regions_of
 from overlaps.sweeps._runs import built
 from overlaps.sweeps._store import DESCRIPTION, Store, to_do
@@ -59,18 +59,9 @@ def check_build(store: Store, known: Mapping[str, Any], build: Callable[..., Any
         if isinstance(made, str):
             differs = f"it raises an error now, {made}"
         else:
-            differs = difference(json.loads(str(texts[corners[index]])), json.loads(made.description()))
+            before, now = json.loads(str(texts[corners[index]])), json.loads(made.description())
+            place, there, here = difference("", before, now)
+            differs = "" if before == now else f"`{place.lstrip('.')}` is {there} there and {here} here"
         if differs:
             came = f"{store.path!r} holds points that it made in another way: at {point}, {differs}"
             raise argument_error("build", "make the networks in the store", came, MEND)
-
-
-def difference(there: Any, here: Any, name: str = "") -> str:
-    """Where two descriptions differ first, in words, or an empty text."""
-    if isinstance(there, Mapping) and isinstance(here, Mapping) and there.keys() == here.keys():
-        parts = ((f"{name}.{key}".lstrip("."), there[key], here[key]) for key in there)
-    elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
-        parts = ((f"{name}[{index}]", one, two) for index, (one, two) in enumerate(zip(there, here, strict=True)))
-    else:
-        return "" if there == here else f"`{name}` is {str(there)[:60]} there and {str(here)[:60]} here"
-    return next((found for key, one, two in parts if (found := difference(one, two, key))), "")
