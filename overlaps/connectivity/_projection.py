@@ -19,13 +19,16 @@ Projection = Callable[[Latents], Float[AnyArray, "points read"]]
 
 @runtime_checkable
 class Transfer(Protocol):
-    """A transfer function phi and its gain, the Gaussian average of phi' (None if it is unknown)."""
+    """A transfer function phi, its gain (the Gaussian average of phi') and its Gaussian mean (None if they are unknown)."""
 
     @property
     def function(self) -> Callable[[Any], Any]: ...
 
     @property
     def gain(self) -> Callable[[Any], Any] | None: ...
+
+    @property
+    def mean(self) -> Callable[[Any, Any], Any] | None: ...
 
 
 def gaussian_closure(gram: Float[AnyArray, "D D"], split: int, transfer: Transfer) -> Projection:
