@@ -200,7 +200,7 @@ def test_what_does_not_fit_is_refused():
         ov.Network(M, U, V, Z, c=np.ones(3))
     with pytest.raises(ValueError, match="`h0` must be finite"):
         ov.DenseNetwork(U @ V.T, M, Z, h0=np.full(N, np.nan))
-    with pytest.raises(ValueError, match="'c' came, and the network has no readout bias"):
+    with pytest.raises(ValueError, match="`rates` must name letters or labels out of m, u, v, z, but 'c' came"):
         ov.learn(
             ov.Overlaps.random(0), ov.tasks.flip_flop(0, dt=0.1), ov.RNN("erf", dt=0.1), ov.GradientDescent(rates={"c": 0})
         )

@@ -3,10 +3,11 @@
 Two more vectors may stand between m and u: a bias b, and the initial activity h.
 """
 
+import dataclasses
 import functools
 import itertools
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -32,7 +33,43 @@ class Pair(NamedTuple):
     column: int
 
 
-class Layout(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Sizes:
+    """The numbers of vectors. Iterating gives inputs, rank, outputs, and then bias and initial if one of them is there."""
+
+    inputs: int
+    rank: int
+    outputs: int
+    bias: bool = False
+    initial: bool = False
+
+    _fields: ClassVar[tuple[str, ...]] = ("inputs", "rank", "outputs")
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.description.values() if not (self.bias or self.initial) else dataclasses.astuple(self))
+
+    @property
+    def description(self) -> dict[str, int]:
+        """The fields by name. Those of vectors that are absent are left out."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not False}
+
+    @property
+    def external(self) -> int:
+        """The number of vectors along which something else than the recurrence drives the neurons: m, b and h."""
+        return self.inputs + self.bias + self.initial
+
+    def driven(self, inputs: Any) -> Any:
+        """Inputs (..., I), followed by what drives b, which is 1, and h, which is 0."""
+        values = [1.0] * self.bias + [0.0] * self.initial
+        if not values:
+            return inputs
+        xp = numpy_for(inputs)
+        constants = xp.broadcast_to(xp.asarray(values, inputs.dtype), (*inputs.shape[:-1], len(values)))
+        return xp.concatenate([inputs, constants], axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout(_Sizes):
     """The order [m.. b h u.. v.. z..] of the connectivity vectors for I inputs, rank R and O outputs.
 
     `bias` says whether there is a vector b of biases, and `initial` whether there is a vector h of initial activities. Both act
@@ -40,12 +77,6 @@ class Layout(NamedTuple):
     activity.md, "Biases and initial activity"). Labels are data. Other modules ask a layout which rows belong to a letter and
     what the label of a pair is.
     """
-
-    inputs: int
-    rank: int
-    outputs: int
-    bias: bool = False
-    initial: bool = False
 
     @classmethod
     def checked(cls, inputs: int, rank: int, outputs: int, bias: bool = False, initial: bool = False) -> "Layout":
@@ -61,12 +92,8 @@ class Layout(NamedTuple):
     @classmethod
     def of(cls, description: Mapping[str, Any]) -> "Layout":
         """The layout whose `description` this is. It may hold more than that."""
-        return cls(**{name: description[name] for name in cls._fields if name in description})
-
-    @property
-    def description(self) -> dict[str, int]:
-        """The fields by name. Those of vectors that are absent are left out."""
-        return _present(self)
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: description[name] for name in names if name in description})
 
     @property
     def counts(self) -> dict[str, int]:
@@ -78,11 +105,6 @@ class Layout(NamedTuple):
             "v": self.rank,
             "z": self.outputs,
         }
-
-    @property
-    def external(self) -> int:
-        """The number of vectors along which something else than the recurrence drives the neurons: m, b and h."""
-        return self.inputs + self.bias + self.initial
 
     @property
     def driving(self) -> int:
@@ -109,10 +131,6 @@ class Layout(NamedTuple):
         bias, initial = blocks.pop("b"), blocks.pop("h")
         blocks |= {"b": bias[..., 0]} if self.bias else {}
         return blocks | ({"h0": initial[..., 0]} if self.initial else {})
-
-    def driven(self, inputs: Any) -> Any:
-        """Inputs (..., I) with what drives b, which is 1, and h, which is 0."""
-        return with_constants(self, inputs)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -179,7 +197,7 @@ class Layout(NamedTuple):
 
         The value of a label counts more than the value of its letter. A vector that is not named gets 1.
         """
-        known = self._letters | {*self.labels, "c"}  # the readout bias c has a rate, and is no vector
+        known = self._letters | set(self.labels)
         for name in names:
             if name not in known:
                 raise argument_error("rates", f"name letters or labels out of {', '.join(sorted(known))}", f"{name!r} came")
@@ -198,21 +216,6 @@ def _slices(layout: Layout) -> dict[str, slice]:
 @functools.lru_cache
 def _labels(layout: Layout) -> tuple[str, ...]:
     return tuple(name for letter, number in layout.counts.items() for name in numbered(letter, number))
-
-
-def _present(layout: "Layout | DenseLayout") -> dict[str, int]:
-    return {name: value for name, value in layout._asdict().items() if value is not False}
-
-
-def with_constants(layout: "Layout | DenseLayout", inputs: Any) -> Any:
-    """Inputs (..., I), followed by the constant inputs of a bias and of an initial activity."""
-    values = [1.0] * layout.bias + [0.0] * layout.initial
-    if not values:
-        return inputs
-    xp = numpy_for(inputs)
-    return xp.concatenate(
-        [inputs, xp.broadcast_to(xp.asarray(values, inputs.dtype), (*inputs.shape[:-1], len(values)))], axis=-1
-    )
 
 
 def numbered(letter: str, number: int) -> tuple[str, ...]:
@@ -238,27 +241,12 @@ def _entries(layout: Layout) -> dict[str, tuple[int, int]]:
     return {labels[i] + labels[j]: (i, j) for i in range(layout.size) for j in range(layout.size)}
 
 
-class DenseLayout(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class DenseLayout(_Sizes):
     """The columns of the factor [W, m / sqrt(N), z / sqrt(N)] of a network whose whole W learns.
 
     `rank` is N, the rank of a general W. Columns b and h, as in `Layout`, may stand between m and z.
     """
-
-    inputs: int
-    rank: int
-    outputs: int
-    bias: bool = False
-    initial: bool = False
-
-    @property
-    def description(self) -> dict[str, int]:
-        """The fields by name. Those of vectors that are absent are left out."""
-        return _present(self)
-
-    @property
-    def external(self) -> int:
-        """The number of vectors m, b and h."""
-        return self.inputs + self.bias + self.initial
 
     @property
     def vectors(self) -> tuple[str, ...]:
@@ -283,16 +271,12 @@ class DenseLayout(NamedTuple):
         n, external = self.rank, self.external
         return factor[..., :n], factor[..., n : n + external], factor[..., n + external :]
 
-    def driven(self, inputs: Any) -> Any:
-        """Inputs (..., I) with what drives b, which is 1, and h, which is 0."""
-        return with_constants(self, inputs)
-
     def columns(self, names: dict[str, float]) -> list[float]:
         """One value for each column of the factor, from a mapping of "W", letters ("m") or labels ("m1") to values.
 
         A column that is not named gets 1.
         """
-        known = {"W", "m", "z", "c", *self.vectors}
+        known = {"W", "m", "z", *self.vectors}
         for name in names:
             if name not in known:
                 raise argument_error("rates", f"name out of {', '.join(sorted(known))}", f"{name!r} came")

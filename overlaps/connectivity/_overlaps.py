@@ -1,5 +1,6 @@
 """Connectivity as the matrix of all overlaps, without neurons."""
 
+import dataclasses
 import functools
 from typing import Any, ClassVar
 
@@ -64,7 +65,7 @@ class Overlaps(State):
         c: Any = None,
     ):
         layout = Layout.checked(inputs, rank, outputs, bias, initial)
-        self.inputs, self.rank, self.outputs, self.bias, self.initial = layout
+        self.inputs, self.rank, self.outputs, self.bias, self.initial = dataclasses.astuple(layout)
         self.gram = checked_gram(gram, layout)
         self.c = checked_bias(c, self.gram.shape[:-2], outputs)
 

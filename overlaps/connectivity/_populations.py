@@ -1,5 +1,6 @@
 """Connectivity as a mixture of Gaussian populations of neurons: the closure for networks whose neurons are not one Gaussian."""
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -73,7 +74,7 @@ class Populations(State):
         c: Any = None,
     ):
         layout = Layout.checked(inputs, rank, outputs, bias, initial)
-        self.inputs, self.rank, self.outputs, self.bias, self.initial = layout
+        self.inputs, self.rank, self.outputs, self.bias, self.initial = dataclasses.astuple(layout)
         self.weights, means = real_array("weights", weights), real_array("means", means)
         if self.weights.ndim not in (1, 2) or 0 in self.weights.shape:
             raise argument_error("weights", "have shape (populations,) and not be empty", f"its shape is {self.weights.shape}")
@@ -229,7 +230,8 @@ class Populations(State):
         if self.batch:
             singles = [jax.tree.map(lambda leaf, index=index: leaf[index], self) for index in range(self.batch[0])]
             return jax.tree.map(lambda *leaves: np.stack(leaves), *(one.sample(n, key, exact) for one in singles))
-        rows = drawn(self.weights, self.means, self.covariances, n, key, exact)
+        weights, means, covariances = (np.asarray(part) for part in (self.weights, self.means, self.covariances))
+        rows = drawn(weights, means, covariances, n, key, exact)
         return Network(**self.layout.vectors(rows), c=self.c)
 
     @in_float64

@@ -65,7 +65,8 @@ def mixture_closure(
     def project(latents: Latents) -> Float[AnyArray, "points read"]:
         mean = latents @ drive.T
         variance = jnp.einsum("ti,pij,tj->tp", latents, variances, latents)
-        value, slope = jax.jvp(lambda mean: transfer.mean(mean, variance), (mean,), (jnp.ones_like(mean),))
+        averages: Any = transfer.mean
+        value, slope = jax.jvp(lambda mean: averages(mean, variance), (mean,), (jnp.ones_like(mean),))
         response = jnp.einsum("pri,ti->tpr", responses, latents)
         parts = read[None] * value[:, :, None] + response * slope[:, :, None]
         return jnp.einsum("p,tpr->tr", weights, parts)

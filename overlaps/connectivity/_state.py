@@ -109,12 +109,11 @@ class State(eqx.Module):
         `names`: the rates of vectors by letter or label, and that of the readout bias by "c". The others are 1. Raises
         ValueError for an unknown name.
         """
-        columns, c = np.asarray(self.layout.columns(names), float), self.readout_bias
+        c = self.readout_bias
         if c is None:
-            if "c" in names:
-                raise argument_error("rates", "name what the network has", "'c' came, and the network has no readout bias")
-            return columns
-        rates = np.tile(columns, (self.factor.shape[-2], 1))
+            return np.asarray(self.layout.columns(names), float)
+        vectors = {name: rate for name, rate in names.items() if name != "c"}
+        rates = np.tile(np.asarray(self.layout.columns(vectors), float), (self.factor.shape[-2], 1))
         rates[-1] = 0.0
         rates[-1, -c.shape[-1] :] = names.get("c", 1.0)
         return rates

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from overlaps._support import AnyArray, argument_error, in_float64, number, numpy_for, real_array, said
-from overlaps.connectivity import Layout, Overlaps, Projection, State
+from overlaps._support import AnyArray, argument_error, flag, in_float64, number, numpy_for, real_array, said
+from overlaps.connectivity import Layout, Overlaps, Populations, Projection, State
 from overlaps.dynamics import _fixed_points
 from overlaps.dynamics._activity import projection, require_single, rollout
 from overlaps.dynamics._transfer import Function, Transfer, require_gain, require_mean, rough, transfer_of
@@ -94,6 +94,8 @@ class RNN(eqx.Module):
         transfer = transfer_of(self.phi)
         if state.needs_gain:
             require_gain(transfer)
+        if state.needs_mean:
+            require_mean(transfer)
         state.check_transfer(self.phi)
         return projection(transfer, state)
 
@@ -218,8 +220,11 @@ class RNN(eqx.Module):
         """
         return _fixed_points.phase_portrait(self, state, input, points, extent)
 
-    def visible(self, layout: Any) -> tuple[bool, ...]:
+    def visible(self, layout: Any, populations: bool = False) -> tuple[bool, ...]:
         """For each pair of vectors in `layout.pairs`, whether activity and output depend on their overlap (then it is visible).
+
+        With `populations`, the question is asked of the means and covariances of populations of neurons. The answer then has
+        first one entry for each vector, for its mean, and then one for each pair of vectors, for their covariance.
 
         The library has no list of visible overlaps. It differentiates the dynamics of the latents with respect to each overlap,
         at a generic overlap matrix. So the answer is that of the Gaussian closure. A finite network depends on more:
@@ -228,7 +233,7 @@ class RNN(eqx.Module):
         """
         if not isinstance(layout, Layout):
             raise argument_error("layout", "be that of vectors m, u, v, z, as in an Overlaps", f"{type(layout).__name__} came")
-        return _visible(self, layout)
+        return _visible(self, layout, flag("populations", populations))
 
     @in_float64
     def _labelled(self, state: Any, inputs: Any, dt: Any) -> tuple[xr.DataArray, xr.DataArray]:
@@ -274,18 +279,24 @@ def _simulate(rnn: RNN, state: State, inputs: Float[AnyArray, "trials time I"], 
 
 
 @functools.lru_cache
-def _visible(rnn: RNN, layout: Layout) -> tuple[bool, ...]:
+def _visible(rnn: RNN, layout: Layout, populations: bool) -> tuple[bool, ...]:
     size, split = layout.size, layout.driving
     random = np.random.default_rng(0)
     vectors, latents = random.standard_normal((2 * size, size)) / np.sqrt(2 * size), random.standard_normal((2 * split, split))
+    means = random.standard_normal((2, size)) / 2
+    # A rough gain is enough to tell on what it depends. Networks with any phi ask for this, and may have no better gain.
+    transfer = rough(transfer_of(rnn.phi))
 
-    def respond(gram: Float[AnyArray, "D D"]) -> Float[AnyArray, "points read"]:
-        # A rough gain is enough to tell on what it depends. Networks with any phi ask for this, and may have no better gain.
-        return projection(rough(transfer_of(rnn.phi)), Overlaps(gram, *layout))(jnp.asarray(latents))
+    def respond(means: Float[AnyArray, "2 D"], matrix: Float[AnyArray, "D D"]) -> Float[AnyArray, "points read"]:
+        state = Populations([0.5, 0.5], means, jnp.stack([matrix] * 2), *layout) if populations else Overlaps(matrix, *layout)
+        return projection(transfer, state)(jnp.asarray(latents))
 
-    gram = vectors.T @ vectors
+    arguments = means, vectors.T @ vectors
     with jax.enable_x64(True):
         # The function is compiled ahead of time. So it runs at once even if this call is inside a jit of the user.
-        slopes = np.abs(jax.jit(jax.jacfwd(respond)).lower(gram).compile()(gram)).max(axis=(0, 1))
-    read = slopes > INVISIBLE * slopes.max()
-    return tuple(bool(read[pair.row, pair.column] or read[pair.column, pair.row]) for pair in layout.pairs)
+        slopes = jax.jit(jax.jacfwd(respond, (0, 1))).lower(*arguments).compile()(*arguments)
+    of_means, of_pairs = (np.abs(slope).max(axis=(0, 1)) for slope in slopes)
+    threshold = INVISIBLE * max(of_means.max(), of_pairs.max())
+    read = np.maximum(of_pairs, of_pairs.T) > threshold
+    seen = tuple(bool(read[pair.row, pair.column]) for pair in layout.pairs)
+    return (*(bool(slope > threshold) for slope in of_means.max(axis=0)), *seen) if populations else seen
