@@ -78,8 +78,8 @@ def from_state_dict(
     >>> import numpy as np
     >>> wi, m, n, wo = np.ones((1, 4)), np.ones((4, 2)), np.ones((4, 2)), np.ones((4, 1))
     >>> network, rnn = from_state_dict({"wi": wi, "m": m, "n": n, "wo": wo})
-    >>> network.layout, rnn.dt
-    (Layout(inputs=1, rank=2, outputs=1), 0.2)
+    >>> network.layout.rank, rnn.dt
+    (2, 0.2)
     """
     arrays = arrays_of(d)
     convention, keys = recognised(arrays, convention)
