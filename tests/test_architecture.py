@@ -77,6 +77,18 @@ def test_the_public_page_shows_public_names_alone():
     names = [name for name in dir(ov) if not name.startswith("__")]
     assert names == [
         *("DenseNetwork", "DivergenceError", "GradientDescent", "GradientFlow", "MeanField", "Network", "Overlaps", "Phase"),
-        *("RNN", "ReducedNetwork", "Transfer", "conserved", "final_state", "initial_state", "integration", "interop"),
-        *("learn", "learn_mean_field", "metric", "plots", "rerun", "resume", "studies", "sweep", "tasks", "validate"),
+        *("Populations", "RNN", "ReducedNetwork", "Transfer", "conserved", "final_state", "initial_state", "integration"),
+        *(
+            "interop",
+            "learn",
+            "learn_mean_field",
+            "metric",
+            "plots",
+            "rerun",
+            "resume",
+            "studies",
+            "sweep",
+            "tasks",
+            "validate",
+        ),
     ]

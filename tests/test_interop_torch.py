@@ -88,6 +88,13 @@ def test_a_network_as_a_module(convention, phi, without):
         np.testing.assert_array_equal(getattr(again, name), d[name])
 
 
+def test_a_module_in_single_precision():
+    network, rnn = ov.interop.from_state_dict(drawn("vectors", ("b", "h0", "c")))
+    module = ov.interop.to_torch(network, rnn).float()
+    expected = rnn.output(network, INPUTS).values
+    assert np.abs(outputs(module, torch.float32) - expected).max() < 1e-5 * np.abs(expected).max()
+
+
 def test_an_exported_state_dict_loads_into_a_torch_rnn():
     network, rnn = ov.interop.from_state_dict(drawn("torch"))
     d = {name: torch.tensor(array) for name, array in ov.interop.to_state_dict(network, "torch").items()}

@@ -11,7 +11,7 @@ import numpy as np
 from overlaps._support import argument_error, as_float, real_array
 
 KINDS = "be a mapping of names to arrays, a path to an .npz or .safetensors file, or a PyTorch module"
-PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".npy")
+PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 UNPICKLED = (
     "Opening such a file can run any program that is hidden in it. Turn it into an .npz file where PyTorch is installed: "
     'np.savez("net.npz", **{k: v.numpy() for k, v in torch.load("net.pt", weights_only=True).items()})'

@@ -95,7 +95,10 @@ def recognised(arrays: dict[str, np.ndarray], convention: str | None) -> tuple[s
         keys |= _readout(rest, neurons)
         rest = {key: array for key, array in rest.items() if key not in keys.values()}
     if rest:
-        mend = "Delete keys that do not act on the output. If they do, the network is another model, which is not imported."
+        mend = (
+            "Pass alpha and tau as arguments, and delete keys that do not act on the output. If a key acts on it, the network "
+            "is another model, which is not imported."
+        )
         raise argument_error(
             "d", f"have nothing but {_listed(rule.shapes)} in the convention {convention!r}", f"{_listed(rest)} came too", mend
         )
@@ -148,15 +151,14 @@ def _keys(arrays: dict[str, np.ndarray], rule: Convention) -> dict[str, str]:
 
 
 def _readout(rest: dict[str, np.ndarray], neurons: int) -> dict[str, str]:
-    """The keys of the linear readout, which may have any names: the only matrix (O, N) that is left, and its bias (O,)."""
+    """The keys of the linear readout: the only matrix (O, N) that is left, with any name, and the bias (O,) of that name."""
     matrices = [key for key, array in rest.items() if array.ndim == 2 and array.shape[1] == neurons]
     if len(matrices) != 1:
         shapes = ", ".join(f"{key!r} {array.shape}" for key, array in list(rest.items())[:8]) or "nothing"
         came = f"besides the recurrence there is {shapes}"
         raise argument_error("d", f"have one linear readout, of shape (outputs, {neurons})", came)
-    outputs = rest[matrices[0]].shape[0]
-    biases = [key for key, array in rest.items() if array.shape == (outputs,)]
-    return {"weight": matrices[0]} | ({"bias": biases[0]} if len(biases) == 1 else {})
+    bias = matrices[0].replace("weight", "bias")
+    return {"weight": matrices[0]} | ({"bias": bias} if bias in rest and bias != matrices[0] else {})
 
 
 def _refuse_others(arrays: dict[str, np.ndarray]) -> None:

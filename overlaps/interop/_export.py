@@ -32,7 +32,7 @@ def to_state_dict(network: Any, convention: str = "vectors") -> dict[str, np.nda
     choice("convention", convention, CONVENTIONS)
     names = ("m", "u", "v", "W", "z", "b", "h0", "c")
     held = {name: np.asarray(block) for name in names if (block := getattr(network, name, None)) is not None}
-    if "u" in CONVENTIONS[convention].needed or convention == "low_rank":
+    if convention in ("vectors", "low_rank"):
         if not isinstance(network, Network):
             mend = "Choose 'weights' or 'full_rank', or take the low-rank part by `low_rank`."
             raise argument_error("network", f"be a Network in the convention {convention!r}", "a DenseNetwork came", mend)
@@ -40,10 +40,10 @@ def to_state_dict(network: Any, convention: str = "vectors") -> dict[str, np.nda
     elif isinstance(network, Network):
         del held["u"], held["v"]
     if convention in ("low_rank", "full_rank"):
-        return _turned(held, convention)
-    if convention in LINEAR:
-        return _linear(held, convention, network.n)
-    return held
+        held = _turned(held, convention)
+    elif convention in LINEAR:
+        held = _linear(held, convention, network.n)
+    return {name: np.array(array, order="C") for name, array in held.items()}  # none shares its memory with the network
 
 
 def require_network(network: Any) -> None:

@@ -83,18 +83,17 @@ def from_state_dict(
     """
     arrays = arrays_of(d)
     convention, keys = recognised(arrays, convention)
-    rule = CONVENTIONS[convention]
     alpha, tau = _alpha(alpha, convention), number("tau", tau, above=0.0)
-    leak = choice("leak", rule.leak if leak is None else leak, LEAKS)
-    rnn = RNN(phi, tau, tau if leak == "inside" else alpha * tau)
+    leaking = choice("leak", CONVENTIONS[convention].leak if leak is None else leak, LEAKS)
+    rnn = RNN(phi, tau, tau if leaking == "inside" else alpha * tau)
     _check_module(d, alpha, phi)
     blocks = _translated(convention, shaped(convention, {name: arrays[key] for name, key in keys.items()}))
-    if leak == "activity" and "wi" in keys and "b" in blocks:  # r = phi(h + b): the activity here is h + b
+    if leaking == "activity" and "wi" in keys and "b" in blocks:  # r = phi(h + b): the activity here is h + b
         blocks["h0"] = blocks.get("h0", 0.0) + blocks["b"]
     blocks = {name: block for name, block in blocks.items() if name not in ("b", "h0", "c") or np.any(block)}
     _divide(blocks, *_over_n(convention, recurrent_over_n, readout_over_n))
-    if leak != "activity":
-        _convert_leak(blocks, leak, alpha, rnn)
+    if leaking != "activity":
+        _convert_leak(blocks, leaking, alpha, rnn)
     return (Network if "u" in blocks else DenseNetwork)(**blocks), rnn
 
 

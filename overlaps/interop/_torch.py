@@ -1,6 +1,7 @@
 """PyTorch modules that compute what networks of this library compute. PyTorch is imported when it is asked for."""
 
 import functools
+import importlib
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def to_torch(network: Any, rnn: Any) -> Any:
 @functools.cache
 def _module_class() -> Any:
     try:
-        import torch  # pyright: ignore[reportMissingImports]
+        torch: Any = importlib.import_module("torch")
     except ImportError as error:
         raise ImportError("`to_torch` needs PyTorch. Install it with: pip install torch") from error
 
@@ -64,7 +65,7 @@ def _module_class() -> Any:
 
         def forward(self, inputs: Any) -> Any:
             """Outputs (trials, time, O) for inputs (trials, time, I)."""
-            n, zero = self.m.shape[0], torch.zeros((), dtype=torch.float64)
+            n, zero = self.m.shape[0], inputs.new_zeros(())
             bias, offset = (zero if one is None else one for one in (self.b, self.c))
             h = (zero if self.h0 is None else self.h0).expand(inputs.shape[0], n)
             outputs = []
