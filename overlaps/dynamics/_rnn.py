@@ -14,7 +14,7 @@ from overlaps._support import AnyArray, argument_error, in_float64, number, nump
 from overlaps.connectivity import Layout, Overlaps, Projection, State
 from overlaps.dynamics import _fixed_points
 from overlaps.dynamics._activity import projection, require_single, rollout
-from overlaps.dynamics._transfer import Function, Transfer, require_gain, rough, transfer_of
+from overlaps.dynamics._transfer import Function, Transfer, require_gain, require_mean, rough, transfer_of
 
 INVISIBLE = 1e-9  # derivatives below this size, relative to the largest one, count as rounding
 
@@ -33,7 +33,7 @@ class RNN(eqx.Module):
     Here h is the activity, x the input, y the output, and W = u v^T / N. (In a `DenseNetwork`, W is any matrix.)
 
     - `phi`: the transfer function of a neuron. It is "linear", "erf" (erf(sqrt(pi) x / 2), with slope 1 at 0), "tanh", "relu",
-      "softplus", any function made of jax.numpy, or a `Transfer`, which brings its own gain (see `gain`).
+      "softplus", any function made of jax.numpy, or a `Transfer`, which brings its own averages (see `gain`, `mean_rate`).
     - `tau`: the time constant. All times and rates of tasks are in the same unit as tau.
     - `dt`: None for continuous time. A number is the step of forward Euler, the discretisation with which networks are trained:
       h becomes h + (dt / tau) (-h + W phi(h) + m x), and the output is read from the updated h.
@@ -104,7 +104,7 @@ class RNN(eqx.Module):
 
         `inputs`: samples at a distance of `dt` in time. The results are differentiable and made of jax.numpy.
         """
-        return rollout(self.projection(state), inputs, state.layout.rank, dt, self.tau, self.dt is None)
+        return rollout(self.projection(state), inputs, state.layout, dt, self.tau, self.dt is None)
 
     @in_float64
     def rate(self, activity: Any) -> Float[AnyArray, "*shape"]:
@@ -123,6 +123,28 @@ class RNN(eqx.Module):
         transfer = transfer_of(self.phi)
         require_gain(transfer)
         return transfer.gain(jnp.asarray(real_array("variance", variance)))  # pyright: ignore[reportOptionalCall]
+
+    @in_float64
+    def mean_rate(self, mean: Any, variance: Any) -> Float[AnyArray, "*shape"]:
+        """The Gaussian mean <phi>(mu, Delta) = E[phi(mu + sqrt(Delta) xi)], with xi standard normal: the mean rate of neurons.
+
+        - `mean`: an array of values of mu, the mean of the activity over neurons.
+        - `variance`: an array of values of Delta, the variance of the activity. The two arrays broadcast.
+
+        Returns an array of their common shape. Its slope in mu at mu = 0 is the `gain`. A mean without a closed form is right
+        to 1e-6 or better for Delta up to 900, and for "tanh" to 1e-10 (docs/activity.md, "Gains"). For a negative variance the
+        result has no meaning. Raises ValueError if the arrays do not broadcast, and if quadrature cannot compute the mean of
+        this phi.
+        """
+        transfer = transfer_of(self.phi)
+        require_mean(transfer)
+        arrays = [real_array(name, value) for name, value in (("mean", mean), ("variance", variance))]
+        try:
+            np.broadcast_shapes(*(array.shape for array in arrays))
+        except ValueError:
+            shapes = f"they have the shapes {arrays[0].shape} and {arrays[1].shape}"
+            raise argument_error("mean", "fit the shape of `variance`", shapes) from None
+        return transfer.mean(*(jnp.asarray(array) for array in arrays))  # pyright: ignore[reportOptionalCall]
 
     def latents(self, state: Any, inputs: Any, dt: Any = None) -> xr.DataArray:
         """The latents kappa = [k_m, k] after each input sample: I + R numbers that determine the activity h = m k_m + u k.
@@ -253,7 +275,7 @@ def _simulate(rnn: RNN, state: State, inputs: Float[AnyArray, "trials time I"], 
 
 @functools.lru_cache
 def _visible(rnn: RNN, layout: Layout) -> tuple[bool, ...]:
-    size, split = layout.size, layout.inputs + layout.rank
+    size, split = layout.size, layout.driving
     random = np.random.default_rng(0)
     vectors, latents = random.standard_normal((2 * size, size)) / np.sqrt(2 * size), random.standard_normal((2 * split, split))
 
