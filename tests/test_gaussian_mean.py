@@ -63,26 +63,25 @@ def grid():
 def test_means_against_integration(phi, function):
     mu, variance = grid()
     expected = [integral(function, *point) for point in zip(mu, np.sqrt(variance), strict=True)]
-    np.testing.assert_allclose(ov.RNN(phi).mean_rate(mu, variance), expected, atol=1e-10, rtol=1e-12)
+    np.testing.assert_allclose(ov.RNN(phi).mean_rate(mu, variance), expected, atol=1e-11, rtol=1e-11)
 
 
 def test_quadrature_finds_the_closed_form_of_erf_and_its_slopes():
     mu, variance = grid()
     quadrature, closed = ov.RNN(own_erf).mean_rate, ov.RNN("erf").mean_rate
     np.testing.assert_allclose(quadrature(mu, variance), closed(mu, variance), atol=1e-10)
-    np.testing.assert_allclose(quadrature(mu[:21], variance[:21]), closed(mu[:21], variance[:21]), atol=1e-13)
     for argument in (0, 1):
         found, expected = (jax.vmap(jax.grad(mean, argument))(mu, variance) for mean in (quadrature, closed))
         np.testing.assert_allclose(found, expected, atol=1e-10)
 
 
-def test_the_mean_of_tanh_has_the_stated_precision_where_activity_is_moderate():
-    # The same integral with 4,000 nodes of the trapezoidal rule, whose error vanishes faster than any power of their distance.
-    x = np.linspace(-9, 9, 4001)
+def test_the_mean_of_tanh_has_the_stated_precision():
+    # The same integral by the trapezoidal rule, whose error vanishes faster than any power of the distance of its nodes.
+    x = np.linspace(-9, 9, 40001)
     weights = scipy.stats.norm.pdf(x) * (x[1] - x[0])
-    for s, ratio in itertools.product((1e-4, 0.03, 0.3, 1.0, 5.0), RATIOS):
-        expected = np.tanh(ratio * s + s * x) @ weights
-        assert ov.RNN("tanh").mean_rate(ratio * s, s**2) == pytest.approx(expected, abs=2e-12)
+    s, ratio = (np.ravel(values) for values in np.meshgrid([1e-4, 0.03, 0.3, 1.0, 5.0, 30.0], np.linspace(-12, 9, 22)))
+    expected = np.tanh((ratio * s)[:, None] + s[:, None] * x) @ weights
+    np.testing.assert_allclose(ov.RNN("tanh").mean_rate(ratio * s, s**2), expected, atol=1e-11)
 
 
 @pytest.mark.parametrize(
@@ -240,6 +239,7 @@ def clipped_gain(variance):
         lambda x: jnp.tanh(x) + (x > 1),
         lambda x: jnp.sin(10 * x),
         jnp.exp,
+        lambda x: jnp.exp(3 * x),  # infinite at the largest activity of the check
         ov.Transfer(hard_tanh, clipped_gain),
     ],
 )

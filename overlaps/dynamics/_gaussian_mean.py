@@ -24,8 +24,7 @@ WIDTHS = 0.7, 0.35  # nodes are dense for |h| below the first one, and within th
 SMALL_DEVIATION = 0.07  # if sqrt(Delta) is smaller, phi is hardly steep, and the nodes need not be dense at all
 NEAR = 1e-30  # |h| at which phi is looked at on both sides of 0
 SMALL_JUMP = 1e-9  # jumps of a derivative of phi below this, relative to the derivative, are rounding
-SMALLEST_VARIANCE = 1e-60  # below this, a kink has no width
-
+SMALLEST_VARIANCE = 1e-60  # below this, the average of a derivative of delta(h) counts as 0
 ORDERS = range(4)  # the orders of derivatives in mu that are tested
 
 
@@ -159,6 +158,7 @@ def _legendre(nodes: int, ndim: int) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.lru_cache
 @in_float64
+@np.errstate(all="ignore")
 def mean_resolution(function: Function) -> tuple[int, float]:
     """The number of nodes that <phi> needs on each side of h = 0, and the error that is left (relative, for values above 1).
 
@@ -182,9 +182,9 @@ def mean_resolution(function: Function) -> tuple[int, float]:
     for nodes in NODES:
         finer, other = averages(2 * nodes)
         size = np.maximum(np.abs(finer), 1.0)
-        change, error = np.abs(value - finer) / size, float(np.max(np.abs(value - other) / size))
-        error = max(error, float(np.max(change)))
-        if np.max(change[:3]) < SUFFICIENT:
+        changes = np.abs(value - finer) / size
+        error = float(np.max([changes, np.abs(value - other) / size]))  # NaN if phi is too large
+        if np.max(changes[:3]) < SUFFICIENT:
             break
         value = finer
     return nodes, error
