@@ -43,6 +43,7 @@ from overlaps.connectivity import (
     MeanField as MeanField,
     Network as Network,
     Overlaps as Overlaps,
+    Populations as Populations,
     ReducedNetwork as ReducedNetwork,
 )
 from overlaps.dynamics import RNN as RNN, Transfer as Transfer

@@ -104,7 +104,7 @@ class RNN(eqx.Module):
 
         `inputs`: samples at a distance of `dt` in time. The results are differentiable and made of jax.numpy.
         """
-        return rollout(self.projection(state), inputs, state.layout.rank, dt, self.tau, self.dt is None)
+        return rollout(self.projection(state), inputs, state.layout, dt, self.tau, self.dt is None)
 
     @in_float64
     def rate(self, activity: Any) -> Float[AnyArray, "*shape"]:
@@ -275,7 +275,7 @@ def _simulate(rnn: RNN, state: State, inputs: Float[AnyArray, "trials time I"], 
 
 @functools.lru_cache
 def _visible(rnn: RNN, layout: Layout) -> tuple[bool, ...]:
-    size, split = layout.size, layout.inputs + layout.rank
+    size, split = layout.size, layout.driving
     random = np.random.default_rng(0)
     vectors, latents = random.standard_normal((2 * size, size)) / np.sqrt(2 * size), random.standard_normal((2 * split, split))
 
