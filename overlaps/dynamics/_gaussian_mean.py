@@ -1,21 +1,19 @@
 """The Gaussian mean of a transfer function, <phi>(mu, Delta) = E[phi(mu + sqrt(Delta) xi)] with xi standard normal.
 
-The derivatives need no extra theory: d/dmu of <phi> is <phi'>, and d/dDelta is <phi''> / 2 (the heat equation). So the n-th
-derivative in mu, called the derivative of order n below, gives all others. Here phi is continuous, and smooth except at 0.
-(docs/activity.md, "Gains")
+Here phi is continuous, and smooth except at 0 (docs/activity.md, "Gains"). "The derivative of order n" is that in mu.
 """
 
 import functools
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.special
-from jax.custom_derivatives import SymbolicZero
 
 from overlaps._support import in_float64
+from overlaps.dynamics._gaussian_derivative import gaussian_mean
 from overlaps.dynamics._gaussian_gain import REACH, SCALES, Function, slope
 
 NODES = (56, 112, 224, 448, 896)  # numbers of nodes on each side of h = 0; the first one that suffices is used
@@ -23,72 +21,34 @@ SUFFICIENT = 1e-10  # the number of nodes suffices if twice as many change no de
 RATIOS = np.array([-10, -7.3, -4.4, -2.6, -1.5, -0.7, 0, 0.3, 1.1, 2.1, 3.3, 5.2, 8.6])  # values mu / sqrt(Delta) to test it at
 FAR = 12.0  # in standard deviations: if h = 0 is farther away than this, where exactly it is makes no difference
 WIDTHS = 0.7, 0.35  # nodes are dense for |h| below the first one, and within this number of standard deviations of h = 0
+SMALL_DEVIATION = 0.07  # if sqrt(Delta) is smaller, phi is hardly steep, and the nodes need not be dense at all
 NEAR = 1e-30  # |h| at which phi is looked at on both sides of 0
 SMALL_JUMP = 1e-9  # jumps of a derivative of phi below this, relative to the derivative, are rounding
-SMALLEST_VARIANCE = 1e-60  # below this, a kink has no width
-
+SMALLEST_VARIANCE = 1e-60  # below this, the average of a derivative of delta(h) counts as 0
 ORDERS = range(4)  # the orders of derivatives in mu that are tested
 
-Average = Callable[[int, Any, Any], Any]
+
+@dataclass(frozen=True)
+class _Quadrature:
+    """Derivatives of <phi> by quadrature on both sides of h = 0."""
+
+    function: Function
+
+    def __call__(self, order: int, mu: Any, variance: Any) -> Any:
+        nodes, _ = mean_resolution(self.function)
+        _, h, weights = half_lines(mu, variance, nodes)
+        return jnp.sum(weights * _derived(self.function, order)(h), axis=-1) + _kinks(self.function, order, mu, variance)
 
 
-def quadrature_mean(function: Function, mu: Any, variance: Any) -> Any:
-    """<phi>(mu, Delta) by quadrature on both sides of h = 0, for arrays that broadcast. It has derivatives of every order."""
-    return _differentiable(functools.partial(_quadrature, function), mu, variance)
+@dataclass(frozen=True)
+class _Rough:
+    """Derivatives of <phi> from phi alone: by Stein's lemma, that of order n is E[He_n(xi) phi(mu + s xi)] / s^n."""
 
+    function: Function
 
-def relu_mean(mu: Any, variance: Any) -> Any:
-    """<phi>(mu, Delta) of relu, which is mu Phi(mu / s) + s n(mu / s), with s = sqrt(Delta)."""
-    return _differentiable(_relu, mu, variance)
-
-
-def rough_mean(function: Function, mu: Any, variance: Any) -> Any:
-    """<phi>(mu, Delta) for positive variances, good to a few percent even if phi has kinks and jumps.
-
-    So are its derivatives: by Stein's lemma, the one of order n is E[He_n(xi) phi(mu + s xi)] / s^n, with Hermite polynomials.
-    """
-    return _differentiable(functools.partial(_by_parts, function), mu, variance)
-
-
-def _differentiable(average: Average, mu: Any, variance: Any) -> Any:
-    mu, variance = jnp.broadcast_arrays(jnp.asarray(mu, float), jnp.asarray(variance, float))
-    return _derivative(average, 0, mu, variance)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _derivative(average: Average, order: int, mu: Any, variance: Any) -> Any:
-    """The derivative of <phi> of an order in mu. `average(order, mu, variance)` computes it, without derivatives."""
-    return average(order, mu, variance)
-
-
-@functools.partial(_derivative.defjvp, symbolic_zeros=True)
-def _(average: Average, order: int, primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
-    def change(tangent: Any, orders: int) -> Any:
-        if isinstance(tangent, SymbolicZero):
-            return jnp.zeros_like(primals[0])
-        return tangent * _derivative(average, order + orders, *primals)
-
-    return _derivative(average, order, *primals), change(tangents[0], 1) + change(tangents[1], 2) / 2
-
-
-def _quadrature(function: Function, order: int, mu: Any, variance: Any) -> Any:
-    nodes, _ = mean_resolution(function)
-    return _average(function, order, mu, variance, nodes)
-
-
-def _average(function: Function, order: int, mu: Any, variance: Any, nodes: int) -> Any:
-    """The derivative of <phi> of an order in mu: the average of that derivative of phi, and what kinks of phi add to it.
-
-    If the derivative of order k of phi jumps at 0 by J, then the next one contains J delta(h), and the one of order n contains
-    J times the derivative of order n - 1 - k of delta(h).
-    """
-    _, h, weights = half_lines(mu, variance, nodes)
-    return jnp.sum(weights * _derived(function, order)(h), axis=-1) + _kinks(function, order, mu, variance)
-
-
-def _kinks(function: Function, order: int, mu: Any, variance: Any) -> Any:
-    jumps = {k: jump for k in range(1, order) if (jump := _jump(function, k))}
-    return sum(jump * _delta(order - 1 - k, mu, variance) for k, jump in jumps.items())
+    def __call__(self, order: int, mu: Any, variance: Any) -> Any:
+        x, h, weights = half_lines(mu, variance, NODES[0])
+        return jnp.sum(hermite(order, x) * weights * self.function(h), axis=-1) / variance ** (order / 2)
 
 
 def _relu(order: int, mu: Any, variance: Any) -> Any:
@@ -99,9 +59,29 @@ def _relu(order: int, mu: Any, variance: Any) -> Any:
     return below if order else mu * below + jnp.sqrt(jnp.maximum(variance, 0.0)) * _normal(ratio)
 
 
-def _by_parts(function: Function, order: int, mu: Any, variance: Any) -> Any:
-    x, h, weights = half_lines(mu, variance, NODES[0])
-    return jnp.sum(hermite(order, x) * weights * function(h), axis=-1) / variance ** (order / 2)
+def quadrature_mean(function: Function, mu: Any, variance: Any) -> Any:
+    """<phi>(mu, Delta) by quadrature, for arrays that broadcast. It has derivatives of every order, also at Delta = 0."""
+    return gaussian_mean(_Quadrature(function), mu, variance)
+
+
+def relu_mean(mu: Any, variance: Any) -> Any:
+    """<phi>(mu, Delta) of relu, which is mu Phi(mu / s) + s n(mu / s), with s = sqrt(Delta)."""
+    return gaussian_mean(_relu, mu, variance)
+
+
+def rough_mean(function: Function, mu: Any, variance: Any) -> Any:
+    """<phi>(mu, Delta) for positive variances, and its derivatives, good to a few percent even if phi has kinks and jumps."""
+    return gaussian_mean(_Rough(function), mu, variance)
+
+
+def _kinks(function: Function, order: int, mu: Any, variance: Any) -> Any:
+    """What kinks of phi add to the average of its derivative of an order.
+
+    If the derivative of order k of phi jumps at 0 by J, then the next one contains J delta(h), and the one of order n contains
+    J times the derivative of order n - 1 - k of delta(h).
+    """
+    jumps = {k: jump for k in range(1, order) if (jump := _jump(function, k))}
+    return sum(jump * _delta(order - 1 - k, mu, variance) for k, jump in jumps.items())
 
 
 def half_lines(mu: Any, variance: Any, nodes: int) -> tuple[Any, Any, Any]:
@@ -111,9 +91,8 @@ def half_lines(mu: Any, variance: Any, nodes: int) -> tuple[Any, Any, Any]:
     have a kink or a jump at 0, and be steep there.
     """
     s = jnp.sqrt(jnp.maximum(variance, 0.0))
-    ratio, scale = _ratio(mu, variance)
-    zero = -jnp.clip(ratio, -FAR, FAR)  # the xi at which h = 0
-    width = jnp.hypot(WIDTHS[0] / scale, WIDTHS[1])
+    zero = -jnp.clip(_ratio(mu, variance)[0], -FAR, FAR)  # the xi at which h = 0
+    width = jnp.hypot(WIDTHS[0] / jnp.maximum(s, SMALL_DEVIATION), WIDTHS[1])
     low, high = (jnp.arcsinh((end - zero) / width) for end in (-REACH, REACH))
     y, weights = _legendre(nodes, s.ndim)
     s, mu, zero, width, low, high = (array[..., None] for array in (s, mu, zero, width, low, high))
@@ -179,6 +158,7 @@ def _legendre(nodes: int, ndim: int) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.lru_cache
 @in_float64
+@np.errstate(all="ignore")
 def mean_resolution(function: Function) -> tuple[int, float]:
     """The number of nodes that <phi> needs on each side of h = 0, and the error that is left (relative, for values above 1).
 
@@ -202,9 +182,9 @@ def mean_resolution(function: Function) -> tuple[int, float]:
     for nodes in NODES:
         finer, other = averages(2 * nodes)
         size = np.maximum(np.abs(finer), 1.0)
-        change, error = np.abs(value - finer) / size, float(np.max(np.abs(value - other) / size))
-        error = max(error, float(np.max(change)))
-        if np.max(change[:3]) < SUFFICIENT:
+        changes = np.abs(value - finer) / size
+        error = float(np.max([changes, np.abs(value - other) / size]))  # NaN if phi is too large
+        if np.max(changes[:3]) < SUFFICIENT:
             break
         value = finer
     return nodes, error

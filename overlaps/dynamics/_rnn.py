@@ -134,7 +134,7 @@ class RNN(eqx.Module):
         - `variance`: an array of values of Delta, the variance of the activity. The two arrays broadcast.
 
         Returns an array of their common shape. Its slope in mu at mu = 0 is the `gain`. A mean without a closed form is right
-        to 1e-6 or better for Delta up to 900, and for "tanh" to 1e-10 (docs/activity.md, "Gains"). For a negative variance the
+        to 1e-6 or better for Delta up to 900, and for "tanh" to 1e-11 (docs/activity.md, "Gains"). For a negative variance the
         result has no meaning. Raises ValueError if the arrays do not broadcast, and if quadrature cannot compute the mean of
         this phi.
         """

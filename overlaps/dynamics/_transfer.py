@@ -179,12 +179,12 @@ def _check_mean(transfer: Transfer) -> None:
     must = "be the average of phi(mu + sqrt(variance) xi) over normal xi, with finite slopes in mu and variance"
     mu, variance = jnp.asarray([[0.0], [0.6], [-1.7]]), jnp.asarray([[0.0, 0.1, 1.0, 3.0]])
     points = jnp.broadcast_arrays(mu, variance)
-    _, h, weights = half_lines(*points, ROUGH_NODES)
+    _, h, weights = half_lines(points[0], points[1], ROUGH_NODES)
     expected = np.sum(weights * np.asarray(transfer.function(h)), axis=-1)
     mean: Any = transfer.mean
     try:
         found = np.asarray(mean(mu, variance))
-        slopes = np.asarray(jax.grad(lambda *at: jnp.sum(mean(*at)), (0, 1))(*points))
+        slopes = np.asarray(jax.grad(lambda at: jnp.sum(mean(*at)))(points))
     except Exception as error:  # a function of the user may raise anything
         raise argument_error("mean", must, f"it gave {type(error).__name__}: {error}") from error
     if found.shape != expected.shape:
