@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, count, in_float64, is_traced, numpy_for, random_key, real_array, said
+from overlaps.connectivity._assignment import most_probable
 from overlaps.connectivity._draws import drawn
 from overlaps.connectivity._gram import checked_symmetric, gram_of, square_root
 from overlaps.connectivity._layout import Layout
@@ -194,6 +195,13 @@ class Populations(State):
 
     def projection(self, transfer: Transfer) -> Projection:
         return mixture_closure(self.weights, self.means, self.covariances, self.layout.driving, transfer)
+
+    def assign(self, network: Network) -> np.ndarray:
+        """The most probable population of each neuron of `network`, which has the same vectors: whole numbers from 0, (N,)."""
+        if not isinstance(network, Network) or network.batch or self.batch or network.layout != self.layout:
+            raise argument_error("network", f"be a single Network with the vectors of {self!r}", f"{network!r} came")
+        parts = (self.weights, self.means, self.covariances, network.vectors)
+        return most_probable(*(np.asarray(part, float) for part in parts))
 
     def visible(self, rnn: Model) -> dict[str, Any]:
         """The means and covariances on which activity and output of this network depend now, for each population.

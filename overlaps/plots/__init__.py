@@ -9,6 +9,7 @@ what it draws.
 - Activity: `plot_trial`, `plot_phase_portrait`.
 - Networks whose whole W learns: `plot_eigenvalues`, `plot_outlier`, `plot_regimes`.
 - The infinite limit, and how Gaussian the neurons are: `plot_validation`, `plot_quantiles`, `plot_histograms`.
+- Populations of neurons, and how many of them a network needs: `plot_populations`, `plot_population_fits`.
 - Many runs: `plot_sweep`.
 - Results of `overlaps.studies`: `plot_admissible`, `plot_directions`, `plot_holonomy`, `plot_degeneracy`, `plot_memory`,
   `plot_memory_table`, `plot_decoding`.
@@ -35,6 +36,10 @@ from overlaps.plots._learning import (
 from overlaps.plots._memory import (
     plot_memory as plot_memory,
     plot_memory_table as plot_memory_table,
+)
+from overlaps.plots._populations import (
+    plot_population_fits as plot_population_fits,
+    plot_populations as plot_populations,
 )
 from overlaps.plots._solutions import (
     plot_admissible as plot_admissible,
