@@ -87,16 +87,15 @@ def test_two_sweeps_do_not_write_to_one_path_at_the_same_time(path, monkeypatch)
     assert (more["status"] == 1).all()
 
 
-@pytest.mark.parametrize("name", ["fcntl.flock", "pathlib.Path.mkdir"])
-def test_a_folder_that_cannot_be_locked_is_used_without(name, path, monkeypatch):
+def no_locks(*_):
+    raise OSError(errno.ENOLCK, "no locks here")
+
+
+@pytest.mark.parametrize(("name", "value"), [("fcntl.flock", no_locks), ("overlaps.sweeps._lock.LOCK", "no/such/folder")])
+def test_a_folder_that_cannot_be_locked_is_used_without(name, value, path, monkeypatch):
     whole = ov.sweep(build, OVER, path, saves=3).load()
-
-    def refuse(*_, **__):
-        raise OSError(errno.ENOLCK, "no locks here")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(name, refuse)
-        assert_same(whole, ov.sweep(build, OVER, path, saves=3))
+    monkeypatch.setattr(name, value)
+    assert_same(whole, ov.sweep(build, OVER, path, saves=3))
 
 
 def test_a_path_that_becomes_a_store_while_build_runs_is_seen(path):

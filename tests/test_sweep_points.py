@@ -26,8 +26,9 @@ def same(seed, x=0.0):
         (np.array([1, 2], np.uint16), [1, 2, 10**12]),
         (np.array([0.5, 1.5], np.float32), [0.5, 1.5, 0.1]),
         (["a"], ["a", "bcd"]),
+        (np.array(["a"], np.dtypes.StringDType()), ["a", "bcd"]),
     ],
-    ids=["int8", "uint16", "float32", "texts"],
+    ids=["int8", "uint16", "float32", "texts", "texts of NumPy"],
 )
 def test_later_values_fit_whatever_the_first_ones_were(first, later, path):
     def made(x):

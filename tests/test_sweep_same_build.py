@@ -135,6 +135,13 @@ def test_blocks_that_an_executor_drops_are_an_error_of_their_own(path):
     assert (ov.sweep(build, OVER, path, block=3, saves=3)["status"] == 1).all()
 
 
+def test_an_executor_that_was_shut_down_is_named(path):
+    executor = concurrent.futures.ThreadPoolExecutor(1)
+    executor.shutdown()
+    with pytest.raises(ValueError, match="`executor` must take tasks, but it says: cannot schedule new futures after shutdown"):
+        ov.sweep(build, OVER, path, executor, saves=3)
+
+
 def test_a_function_that_processes_cannot_import_is_refused(path):
     message = "`build` must be a function that other processes can import"
     with concurrent.futures.ProcessPoolExecutor(1) as executor, pytest.raises(ValueError, match=message):

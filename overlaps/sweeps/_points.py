@@ -90,9 +90,9 @@ def _checked(name: str, values: Any, listed: bool) -> np.ndarray:
         array = np.asarray(values)
     except ValueError:
         raise argument_error(argument, must, "lists of different lengths came") from None
-    if array.dtype.kind == "O" and all(isinstance(one, str) for one in array.flat):
-        array = array.astype(str)
-    if array.ndim != 1 or not array.size or array.dtype.kind not in "biufUT":
+    if array.dtype.kind in "OT" and all(isinstance(one, str) for one in array.astype(object).flat):
+        array = array.astype(object).astype(str)
+    if array.ndim != 1 or not array.size or array.dtype.kind not in "biufU":
         came = f"an array of shape {array.shape} and type {array.dtype} came"
         raise argument_error(argument, must, came, "Let `build` make other things, such as tasks, from a number or a name.")
     if array.dtype.kind == "U" and isinstance(values, list | tuple) and not all(isinstance(one, str) for one in values):

@@ -242,7 +242,13 @@ def _computed(blocks: Sequence[tuple[Block, Place]], executor: Executor | None, 
         for block, first in blocks:
             if stop.signal is not None:
                 break
-            futures.append(executor.submit(compute, block if isinstance(executor, OWN) else block.checked_by(first)))
+            job = block if isinstance(executor, OWN) else block.checked_by(first)
+            try:
+                futures.append(executor.submit(compute, job))
+            except RuntimeError as error:
+                if isinstance(error, BrokenExecutor):
+                    raise
+                raise argument_error("executor", "take tasks", f"it says: {error}") from error
             futures[-1].add_done_callback(done.put)
         left, cancelled = len(futures), False
         while left:
