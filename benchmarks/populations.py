@@ -3,7 +3,8 @@
 The first table has the time of a step of learning, relative to that of a network of 4,096 neurons, for a flip-flop task at rank
 2. The second table takes a single Gaussian N(0, G) of neurons apart, at the Gauss-Hermite nodes x_j of N(0, (1 - s^2) G): into
 clouds N(x_j, s^2 G) with s = 0.3, which are populations, and, for s = 0, into points, which are a mean field. It has the
-largest error of a trained overlap, against a mean field of 8^4 points, and in brackets the time of a step relative to `Overlaps`.
+largest error of a trained overlap, against a mean field of 8^4 points, and in brackets the time of a step, relative to that of
+`Overlaps`.
 """
 
 import time
@@ -28,7 +29,9 @@ def seconds(state: Any, task: Any, rnn: Any, steps: int) -> float:
 def main() -> None:
     """Print both tables in Markdown."""
     random = np.random.default_rng(0)
-    mixtures = [ov.Populations(np.full(p, 1 / p), 0.3 * random.standard_normal((p, 6)), [np.eye(6) / 2] * p, 1, 2) for p in COUNTS]
+    mixtures = [
+        ov.Populations(np.full(p, 1 / p), 0.3 * random.standard_normal((p, 6)), [np.eye(6) / 2] * p, 1, 2) for p in COUNTS
+    ]
     print("| phi | overlaps | " + " | ".join(f"{count} populations" for count in COUNTS) + " | 729 points |")
     print("|---|---|" + "---|" * len(COUNTS) + "---|")
     for phi in ("erf", "tanh"):

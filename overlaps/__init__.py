@@ -19,8 +19,9 @@ over neurons.
 >>> bool(abs(theory.sigma - simulation.sigma).max() < 1e-12)
 True
 
-- Networks: `Overlaps`, `Network` (its vectors), `MeanField` (infinitely many neurons), `DenseNetwork` (all of W learns),
-  `ReducedNetwork` (a small network that learns as a `DenseNetwork` does).
+- Networks: `Overlaps`, `Network` (its vectors), `MeanField` (infinitely many neurons), `Populations` (a mixture of Gaussian
+  populations of neurons), `DenseNetwork` (all of W learns), `ReducedNetwork` (a small network that learns as a `DenseNetwork`
+  does).
 - Model: `RNN`, with a nonlinearity `Transfer`.
 - Training: `tasks`, `GradientDescent`, `GradientFlow`, `Phase` (one of several tasks in a row), `learn`, `learn_mean_field`.
 - Many runs: `sweep` trains networks at many settings, in one process or on a cluster.

@@ -39,9 +39,9 @@ class RNN(eqx.Module):
       h becomes h + (dt / tau) (-h + W phi(h) + m x), and the output is read from the updated h.
 
     For `Overlaps` the activity is that of the Gaussian closure, which computes from overlaps alone. It is exact for linear phi.
-    It is also exact for N -> infinity, as long as the vectors are jointly Gaussian with zero mean (docs/activity.md, "The
-    Gaussian closure"). Raises ValueError for an unknown phi, for a phi that is not finite or does not act entry by entry, for
-    tau <= 0, and for dt outside (0, tau].
+    It is also exact for N -> infinity, as long as the vectors are jointly Gaussian with zero mean. Learning does not keep them
+    so: they become non-Gaussian, and get means if phi is not odd (docs/activity.md, "The Gaussian closure"). Raises ValueError
+    for an unknown phi, for a phi that is not finite or does not act entry by entry, for tau <= 0, and for dt outside (0, tau].
 
     All three arguments are part of a compiled program. A call with other values, or another function object, compiles again.
 

@@ -55,9 +55,10 @@ def learn(
     The arguments are:
 
     - `state`: what to train. `Overlaps` are the matrix of overlaps alone: the theory, which does not depend on N. It is exact
-      for a linear transfer function phi. For other phi it is an approximation, the Gaussian closure (docs/activity.md). A
-      `MeanField` is the limit of N to infinity, exact for every phi. A `Network` has N neurons, which are all simulated. A
-      `DenseNetwork` has N neurons and a recurrent matrix W that learns as a whole.
+      for a linear transfer function phi. For other phi it is an approximation, the Gaussian closure (docs/activity.md).
+      `Populations` are the same for a mixture of Gaussian populations of neurons (docs/populations.md). A `MeanField` is the
+      limit of N to infinity, exact for every phi. A `Network` has N neurons, which are all simulated. A `DenseNetwork` has N
+      neurons and a recurrent matrix W that learns as a whole.
     - `task`: a task from `overlaps.tasks`, or a list of `Phase(name, task, rule)`, which run one after the other.
     - `rnn`: an `RNN`, the dynamics of the network.
     - `rule`: a `GradientFlow` or a `GradientDescent`; None for a list of phases, which have their own rules.
