@@ -209,17 +209,35 @@ def test_a_run_that_begins_and_ends_between_look_and_claim_is_noticed(tmp_path, 
     xr.testing.assert_identical(ov.resume(path), before)
 
 
-def test_no_file_of_a_log_is_removed_while_another_process_writes(tmp_path):
+@pytest.mark.parametrize("phase", [0, 1])
+def test_no_file_of_a_store_changes_while_another_process_writes(tmp_path, phase):
     fcntl = pytest.importorskip("fcntl")
     path = tmp_path / "run.zarr"
-    RUN(store=path)
-    sorted((path / "log").glob("*.rows"))[2].write_bytes(b"")
+    run = functools.partial(ov.learn, NET, [ov.Phase("A", A, MOMENTUM), ov.Phase("B", A, DESCENT)], RNN, saves=5, store=path)
+    run()
+    sorted((path / "log").glob(f"00{phase}-*.rows"))[2].write_bytes(b"")
     before = contents(path)
     with (path / "log" / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ValueError, match="`store` must be free"):
+            run()
+    assert contents(path) == before
+
+
+def test_an_interrupt_leaves_a_complete_store_complete(tmp_path, monkeypatch, whole):
+    path = tmp_path / "run.zarr"
+    RUN(store=path)
+    before = contents(path)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_view.View, "holds", interrupted)
+        with pytest.raises(KeyboardInterrupt):
             RUN(store=path)
     assert contents(path) == before
+    xr.testing.assert_identical(ov.resume(path), whole)
 
 
 @pytest.mark.parametrize("damage", ["null", "[]", '"x"', "{}", "3", ""])

@@ -30,7 +30,7 @@ try:
 except ImportError:  # a system without such locks
     fcntl = None
 
-FORMAT = 1
+FORMAT = 2
 SHARE = 0.025  # of the time of a run, at most, that goes into the log, and as much into the view, while it goes on
 FIRST_COSTS = {"log": 0.005, "view": 0.05}  # seconds that it takes to write a record, and to write a small Dataset
 START = "start"  # the file of the log with the Dataset before the run begins: a checksum, and a netCDF file
@@ -122,7 +122,7 @@ class Store:
         names, log = (_names(place) for place in (self.path, self.log.folder))
         noted = noted_in(self.log.folder / "zarr.json")
         if noted is None:
-            return names <= {FOLDER} and log <= {"lock", "zarr.json"}
+            return names <= {FOLDER} and log <= {"lock", "zarr.json"} and not (self.log.folder / "zarr.json").exists()
         return names <= {FOLDER, "zarr.json", *noted} and log <= {"lock", "zarr.json", START, RUN}
 
     def _compare(self, name: Path, identity: dict[str, Any]) -> None:
@@ -144,13 +144,15 @@ class Store:
         """Keep other processes from writing to the store, from now on."""
         if self._lock is not None:
             return
-        self._lock = (self.log.folder / "lock").open("a")
+        lock = (self.log.folder / "lock").open("a")
         if fcntl is not None:
             try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                lock.close()
                 came = f"another process writes to {str(self.path)!r}"
                 raise argument_error("store", "be free", came, "Wait until that run ends, or choose another path.") from None
+        self._lock = lock
 
     def close(self) -> None:
         """Let other processes have the store."""
@@ -177,7 +179,7 @@ class Store:
 
     def show(self, dataset: Callable[[], xr.Dataset | None], now: bool = False) -> None:
         """Write the Dataset so far if its share of the time allows it, or `now`."""
-        if not (now or self._due("view")):
+        if self._lock is None or not (now or self._due("view")):  # a complete store is not claimed, and stays as it is
             return
         with self._timed("view"):
             so_far = dataset()
