@@ -169,12 +169,11 @@ def library(tmp_path, monkeypatch):
 
 def test_digests_follow_functions_into_modules_of_the_user(library, monkeypatch):
     inner = library.inner
-    names = {"my_library": library, "inner": inner, "helper": inner.helper}
     functions = [
-        eval("lambda rate: my_library.inner.helper(rate)", names),
-        eval("lambda rate: inner.helper(rate)", names),
-        eval("lambda rate: helper(rate)", names),
-        eval("lambda rate: [inner.helper(rate) for _ in range(2)][0]", names),
+        eval("lambda rate: my_library.inner.helper(rate)", {"__name__": "user", "my_library": library}),
+        eval("lambda rate: inner.helper(rate)", {"__name__": "user", "inner": inner}),
+        eval("lambda rate: helper(rate)", {"__name__": "user", "helper": inner.helper}),
+        eval("lambda rate: [inner.helper(rate) for _ in range(2)][0]", {"__name__": "user", "inner": inner}),
     ]
     before = [digest(one) for one in functions]
     monkeypatch.setattr(inner, "OTHER", 2)
