@@ -27,13 +27,14 @@ True
 - Results: `initial_state`, `final_state`, `rerun`, `DivergenceError`; `conserved` and `metric` analyse the learning dynamics.
 - Checks: `validate` tells the error of finite size from that of the Gaussian closure.
 - `integration`: theories of networks whose whole W learns. `studies`: networks with equal outputs, and memory of earlier
-  tasks. `plots`: figures.
+  tasks. `interop`: trained networks from PyTorch, and back. `plots`: figures.
 """
 
 from importlib.metadata import version as _version
 
 from overlaps import (
     integration as integration,
+    interop as interop,
     plots as plots,
     studies as studies,
     tasks as tasks,
@@ -43,6 +44,7 @@ from overlaps.connectivity import (
     MeanField as MeanField,
     Network as Network,
     Overlaps as Overlaps,
+    Populations as Populations,
     ReducedNetwork as ReducedNetwork,
 )
 from overlaps.dynamics import RNN as RNN, Transfer as Transfer

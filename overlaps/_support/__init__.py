@@ -9,6 +9,7 @@ from overlaps._support._checks import (
     as_float as as_float,
     choice as choice,
     count as count,
+    flag as flag,
     is_inside_trace as is_inside_trace,
     is_traced as is_traced,
     number as number,

@@ -76,6 +76,13 @@ def count(name: str, value: Any, *, least: int = 1) -> int:
     return int(value)
 
 
+def flag(name: str, value: Any) -> bool:
+    """`value` as True or False; raises ValueError for anything else."""
+    if not isinstance(value, bool | np.bool_):
+        raise argument_error(name, "be True or False", f"{value!r} came")
+    return bool(value)
+
+
 def choice(name: str, value: Any, known: Collection[str]) -> Any:
     """`value`, if it is one of the names in `known`; raises ValueError otherwise."""
     if value not in known:

@@ -21,11 +21,14 @@ from overlaps.connectivity._network import (
     Network as Network,
 )
 from overlaps.connectivity._overlaps import Overlaps as Overlaps
+from overlaps.connectivity._populations import Populations as Populations
 from overlaps.connectivity._projection import Projection as Projection
-from overlaps.connectivity._quadrature import refinements as refinements
-from overlaps.connectivity._state import (
+from overlaps.connectivity._protocols import (
     FiniteNetwork as FiniteNetwork,
     Results as Results,
-    State as State,
     Variable as Variable,
+)
+from overlaps.connectivity._state import (
+    State as State,
+    require_no_constants as require_no_constants,
 )

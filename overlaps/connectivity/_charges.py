@@ -26,7 +26,7 @@ def gram_charges(
     v -> v a^-T. `rates`: the relative learning rate of each vector. Where rates make a charge impossible, it is missing, or NaN
     in single entries of the gauge charge.
     """
-    m, u, v, z = (np.arange(layout.size)[part] for part in layout.slices.values())
+    m, u, v, z = layout.split(np.arange(layout.size))
     with np.errstate(divide="ignore", invalid="ignore"):
         weighted = gram / np.sqrt(np.outer(rates, rates))
     gauge = weighted[..., u[:, None], u] - weighted[..., v[:, None], v]
@@ -53,5 +53,5 @@ def charge_variables(charges: dict[str, np.ndarray], lead: Sequence[Hashable]) -
 
 
 def signs(layout: Layout) -> np.ndarray:
-    """The diagonal of J: +1 on m and u, -1 on v and z."""
-    return np.repeat([1.0, -1.0], [layout.inputs + layout.rank, layout.rank + layout.outputs])
+    """The diagonal of J: +1 on m, b, h and u, -1 on v and z."""
+    return np.repeat([1.0, -1.0], [layout.driving, layout.rank + layout.outputs])

@@ -20,21 +20,24 @@ from overlaps._support import (
     said,
 )
 from overlaps.connectivity._layout import DenseLayout
-from overlaps.connectivity._network import columns
 from overlaps.connectivity._projection import Projection, Transfer, through_units
+from overlaps.connectivity._protocols import Model, Results, Variable
+from overlaps.connectivity._readout_bias import tracked_bias, with_row, without_row
 from overlaps.connectivity._spectrum import spectra, spectral_variables
-from overlaps.connectivity._state import Model, Results, State, Variable, by_modulus
-from overlaps.connectivity._subspace import subspace
+from overlaps.connectivity._state import by_modulus
+from overlaps.connectivity._subspace import grown, same_space, subspace
+from overlaps.connectivity._units import Units, columns
 
-OUTSIDE = 1e-4  # two bases span the same space if the part of one outside of the other is shorter; enough for float32
 
+class DenseNetwork(Units):
+    """A network of N neurons whose whole matrix W learns ([BCPZ25]).
 
-class DenseNetwork(State):
-    """A network of N neurons whose whole matrix W learns: tau dh/dt = -h + W phi(h) + m x, y = z^T phi(h) / N ([BCPZ25]).
+        tau dh/dt = -h + W phi(h) + m x + b,     h(0) = h0,     y = z^T phi(h) / N + c
 
     - `W`: recurrent weights, (N, N). The entries of a random W are of order 1 / sqrt(N).
     - `m`: input vectors, (N, I), with entries of order 1.
     - `z`: readout vectors, (N, O), with entries of order 1.
+    - `b`, `h0`, `c`: biases, initial activity and readout biases, as in `Network`; None for none.
 
     A 1-D array stands for a single vector. A batch has one more axis, in front. `learn` moves W at the learning rate, and m and
     z at N times the learning rate, so that all of them matter for large N. The `rates` of a learning rule name "W", "m" and
@@ -48,17 +51,17 @@ class DenseNetwork(State):
     needs_gain: ClassVar[bool] = False
 
     W: Float[AnyArray, "*batch N N"]
-    m: Float[AnyArray, "*batch N I"]
-    z: Float[AnyArray, "*batch N O"]
 
-    def __init__(self, W: Any, m: Any, z: Any):
+    def __init__(self, W: Any, m: Any, z: Any, b: Any = None, h0: Any = None, c: Any = None):
         self.W = real_array("W", W)
         if self.W.ndim < 2 or self.W.shape[-1] != self.W.shape[-2] or 0 in self.W.shape:
             raise argument_error("W", "be a square matrix", f"its shape is {self.W.shape}")
-        self.m, self.z = columns("m", m), columns("z", z)
-        for name, block in (("m", self.m), ("z", self.z)):
+        m, z = columns("m", m), columns("z", z)
+        for name, block in (("m", m), ("z", z)):
             if block.shape[:-1] != self.W.shape[:-1]:
-                raise argument_error(name, f"have {self.n} rows, one per neuron, as `W` has", f"its shape is {block.shape}")
+                must = f"have {self.W.shape[-1]} rows, one per neuron, as `W` has"
+                raise argument_error(name, must, f"its shape is {block.shape}")
+        self._set(m, z, b, h0, c)
 
     @classmethod
     @in_float64
@@ -100,19 +103,14 @@ class DenseNetwork(State):
         return self.W.shape[:-2]
 
     @property
-    def n(self) -> int:
-        """The number of neurons."""
-        return self.W.shape[-1]
-
-    @property
     def layout(self) -> DenseLayout:
-        return DenseLayout(self.m.shape[-1], self.n, self.z.shape[-1])
+        return DenseLayout(self.m.shape[-1], self.n, self.z.shape[-1], self.b is not None, self.h0 is not None)
 
     @property
-    def drivers(self) -> Float[AnyArray, "*batch N split"]:
-        """[m, 1], because a general W has one latent variable for each unit."""
+    def drivers(self) -> Float[AnyArray, "*batch N driving"]:
+        """[m b h0, 1], because a general W has one latent variable for each unit."""
         xp = numpy_for(self)
-        return xp.concatenate([self.m, xp.broadcast_to(xp.eye(self.n), self.W.shape)], axis=-1)
+        return xp.concatenate([self.external, xp.broadcast_to(xp.eye(self.n), self.W.shape)], axis=-1)
 
     @property
     def readers(self) -> Float[AnyArray, "*batch N read"]:
@@ -121,25 +119,33 @@ class DenseNetwork(State):
         return xp.concatenate([xp.swapaxes(self.W, -1, -2), self.z / self.n], axis=-1)
 
     @property
-    def scales(self) -> Float[np.ndarray, " columns"]:
-        """Numbers that turn the columns of the factor into those of W, m and z."""
-        inputs, n, outputs = self.layout
-        return np.repeat(np.asarray([1.0, np.sqrt(n)], self.W.dtype), [n, inputs + outputs])
+    def scales(self) -> Any:
+        """Numbers that turn the columns of the factor into those of W, of the vectors and of the readout bias."""
+        scales = self._column_scales
+        return scales if self.c is None else np.concatenate([np.tile(scales, (self.n, 1)), np.ones((1, scales.size))])
 
     @property
-    def factor(self) -> Float[AnyArray, "*batch N columns"]:
-        """[W, m / sqrt(N), z / sqrt(N)]: plain gradient descent on this matrix has the same learning rate for all columns."""
-        return numpy_for(self).concatenate([self.W, self.m, self.z], axis=-1) / self.scales.reshape(
-            *[1] * (self.W.ndim - 1), -1
-        )
+    def _column_scales(self) -> Float[np.ndarray, "1 columns"]:
+        return np.repeat(np.asarray([[1.0, np.sqrt(self.n)]], self.W.dtype), [self.n, len(self.layout.vectors)], axis=1)
 
-    def with_factor(self, factor: Float[AnyArray, "*batch N columns"]) -> "DenseNetwork":
-        blocks = self.layout.split(factor * self.scales.reshape(*[1] * (factor.ndim - 1), -1))
-        return eqx.tree_at(lambda net: (net.W, net.m, net.z), self, blocks)
+    @property
+    def factor(self) -> Float[AnyArray, "*batch rows columns"]:
+        """[W, m / sqrt(N), z / sqrt(N)]: plain gradient descent on this matrix has the same learning rate for all columns.
+
+        Columns b / sqrt(N) and h0 / sqrt(N) may stand between m and z. A readout bias is one more row.
+        """
+        columns = numpy_for(self).concatenate([self.W, self.external, self.z], axis=-1)
+        return with_row(columns / self._column_scales[(None,) * len(self.batch)], self.c)
+
+    def with_factor(self, factor: Float[AnyArray, "*batch rows columns"]) -> "DenseNetwork":
+        rows, c = without_row(factor, self.c)
+        W, external, z = self.layout.split(rows * self._column_scales[(None,) * (factor.ndim - 2)])
+        fields = {"W": W, **self._parts(external), "z": z} | ({} if c is None else {"c": c})
+        return eqx.tree_at(lambda net: [getattr(net, name) for name in fields], self, list(fields.values()))
 
     @property
     def sizes(self) -> dict[str, int]:
-        return {"n": self.n, "inputs": self.layout.inputs, "outputs": self.layout.outputs}
+        return {"n": self.n} | {name: size for name, size in self.layout.description.items() if name != "rank"}
 
     @property
     def gram(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -157,7 +163,7 @@ class DenseNetwork(State):
     def charges(self, rates: Float[np.ndarray, " columns"], linear: bool) -> dict[str, np.ndarray]:
         if not linear or np.any(rates <= 0):
             return {}
-        W, m, z = (np.asarray(block) for block in (self.W, self.m, self.z))
+        W, m, z = (np.asarray(block) for block in (self.W, self.external, self.z))
         W_T, m_T, z_T = (np.swapaxes(block, -1, -2) for block in (W, m, z))
         weights, inputs, outputs = self.layout.split(rates)
         vectors = (m / inputs) @ m_T - (z / outputs) @ z_T
@@ -181,27 +187,28 @@ class DenseNetwork(State):
         return min(super().pieces(saves), saves - 1)  # the end of a piece needs eigenvalues, as a saved point does
 
     def recorded(self, factor: Float[AnyArray, "N columns"]) -> dict[str, AnyArray]:
-        return {"factor": factor}
+        factor, c = without_row(factor, self.c)
+        return {"factor": factor} | ({} if c is None else {"c": c})
 
     def condensed(self, values: dict[str, np.ndarray], kept: np.ndarray) -> dict[str, np.ndarray]:
         """The spectra of W instead of the factors, which are too large to be kept."""
         rest = dict(values)
-        return rest | spectra(rest.pop("factor"), kept, np.asarray(self.W), self.layout.inputs)
+        return rest | spectra(rest.pop("factor"), kept, np.asarray(self.W), self.layout.external)
 
     def tracked(self, values: dict[str, np.ndarray], rnn: Model) -> tuple[dict[str, Variable], dict[str, Variable]]:
-        return spectral_variables(values), {"vector": (("vector",), list(self.layout.vectors), said("connectivity vector"))}
+        variables = spectral_variables(values) | tracked_bias(values)
+        return variables, {"vector": (("vector",), list(self.layout.vectors), said("connectivity vector"))}
 
     def stored(self, name: str) -> dict[str, Variable]:
-        vectors = np.concatenate([self.m, self.z], axis=-1)
-        return {
-            f"{name}_W": (("neuron", "source"), np.asarray(self.W), said(f"{name} recurrent weights")),
-            f"{name}_vectors": (("neuron", "vector"), vectors, said(f"{name} connectivity vectors")),
-        }
+        weights = {f"{name}_W": (("neuron", "source"), np.asarray(self.W), said(f"{name} recurrent weights"))}
+        return weights | self._stored(name, np.concatenate([self.external, self.z], axis=-1))
 
     @classmethod
     def read(cls, name: str, results: Results) -> "DenseNetwork":
-        vectors, inputs = results.variable(f"{name}_vectors"), results.description["inputs"]
-        return cls(results.variable(f"{name}_W"), vectors[..., :inputs], vectors[..., inputs:])
+        vectors, sizes = results.variable(f"{name}_vectors"), results.description
+        m, b, h0, z = np.split(vectors, np.cumsum([sizes["inputs"], sizes.get("bias", 0), sizes.get("initial", 0)]), axis=-1)
+        b, h0 = (vector[..., 0] if vector.shape[-1] else None for vector in (b, h0))
+        return cls(results.variable(f"{name}_W"), m, z, b, h0, results.variable(f"{name}_c"))
 
     def reduced(self) -> "ReducedNetwork":
         """The smallest network that learns exactly as this one, if phi is linear.
@@ -237,28 +244,24 @@ class DenseNetwork(State):
         if shape[:-1] != (self.n,):
             came = f"it is the reduction of {shape[0]} neurons" if len(shape) == 2 else f"{reduced!r} came"
             raise argument_error("reduced", f"be a reduction of this network of {self.n} neurons", came)
-        own, order = self._words(0), 0
-        while own.shape[1] < basis.shape[1]:
-            order += 1
-            before, own = own, self._words(order)
-            if own.shape[1] == before.shape[1]:
-                break
-        if np.linalg.norm(basis - own @ (own.T @ basis)) > OUTSIDE or own.shape != basis.shape:
+        if not same_space(grown(self._words, basis.shape[1]), basis):
             raise argument_error("reduced", "be a reduction of this network", "its basis is not made of W, m and z of this one")
         moved = reduced.W - basis.T @ self.W @ basis
         scale = float(np.sqrt(self.n / reduced.n))
-        return DenseNetwork(self.W + basis @ moved @ basis.T, scale * basis @ reduced.m, scale * basis @ reduced.z)
+        fields = reduced._parts(scale * basis @ reduced.external)
+        return DenseNetwork(self.W + basis @ moved @ basis.T, **fields, z=scale * basis @ reduced.z, c=reduced.c)
 
     def _words(self, order: int | None) -> Float[np.ndarray, "N k"]:
         """An orthonormal basis of the products of up to `order` factors W, W^T with m and z; of any length for None."""
         if is_traced(self) or self.batch:
             raise argument_error("state", "be a single network of known numbers", f"{self!r} came")
-        return subspace(np.asarray(self.W, float), np.concatenate([self.m, self.z], axis=1).astype(float), order)
+        return subspace(np.asarray(self.W, float), np.concatenate([self.external, self.z], axis=1).astype(float), order)
 
     def _within(self, basis: Float[np.ndarray, "N k"]) -> "ReducedNetwork":
         basis = basis.astype(self.W.dtype)
         scale = float(np.sqrt(basis.shape[1] / self.n))
-        return ReducedNetwork(basis.T @ self.W @ basis, scale * basis.T @ self.m, scale * basis.T @ self.z, basis)
+        fields = self._parts(scale * basis.T @ self.external)
+        return ReducedNetwork(basis.T @ self.W @ basis, **fields, z=scale * basis.T @ self.z, basis=basis, c=self.c)
 
 
 class ReducedNetwork(DenseNetwork):
@@ -268,7 +271,7 @@ class ReducedNetwork(DenseNetwork):
     and eigenvalues are those of the large network, without the eigenvalues of the part of W that does not learn. The library
     refuses rules for single neurons (Adam) and nonlinear phi, because the small network would not be exact for them.
 
-    - `W`, `m`, `z`: as in `DenseNetwork`, for k units.
+    - `W`, `m`, `z`, `b`, `h0`, `c`: as in `DenseNetwork`, for k units.
     - `basis`: (N, k), with orthonormal columns: the directions in the space of N neurons for which the units stand. None if the
       small network stands for no single network, as in `integration.infinite_network`.
     """
@@ -277,8 +280,8 @@ class ReducedNetwork(DenseNetwork):
 
     basis: Float[AnyArray, "*batch N k"] | None
 
-    def __init__(self, W: Any, m: Any, z: Any, basis: Any = None):
-        super().__init__(W, m, z)
+    def __init__(self, W: Any, m: Any, z: Any, basis: Any = None, b: Any = None, h0: Any = None, c: Any = None):
+        super().__init__(W, m, z, b, h0, c)
         self.basis = None if basis is None else real_array("basis", basis)
         if self.basis is not None and self.basis.shape[:-2] + self.basis.shape[-1:] != self.W.shape[:-1]:
             raise argument_error("basis", f"have {self.n} columns, one per unit", f"its shape is {self.basis.shape}")
@@ -300,4 +303,4 @@ class ReducedNetwork(DenseNetwork):
         network, basis = DenseNetwork.read(name, results), results.variable("basis")
         if basis is not None:
             basis = np.broadcast_to(basis, (*network.batch, *basis.shape[-2:]))
-        return cls(network.W, network.m, network.z, basis)
+        return cls(network.W, network.m, network.z, basis, network.b, network.h0, network.c)

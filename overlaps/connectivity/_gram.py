@@ -36,20 +36,28 @@ def checked_gram(gram: Any, layout: Layout) -> Any:
             f"its shape is {gram.shape}",
             "Pass `inputs`, `rank` and `outputs`, and order the vectors as [m.. u.. v.. z..].",
         )
-    if is_traced(gram):
-        require_x64("Overlaps")
-        return gram
-    gram = gram.astype(float)
-    largest = np.max(np.abs(gram), axis=(-2, -1))
-    transposed = np.swapaxes(gram, -1, -2)
-    asymmetry = np.max(np.abs(gram - transposed), axis=(-2, -1))
+    return checked_symmetric("gram", gram, MEND)
+
+
+def checked_symmetric(name: str, matrices: Any, mend: str) -> Any:
+    """One or many symmetric positive semi-definite matrices (..., D, D) as a float64 array. Raises ValueError for others.
+
+    The values of a traced array are not checked. `mend`: how to mend matrices that are not positive semi-definite.
+    """
+    if is_traced(matrices):
+        require_x64("Overlaps" if name == "gram" else "Populations")
+        return matrices
+    matrices = matrices.astype(float)
+    largest = np.max(np.abs(matrices), axis=(-2, -1))
+    transposed = np.swapaxes(matrices, -1, -2)
+    asymmetry = np.max(np.abs(matrices - transposed), axis=(-2, -1))
     if np.any(asymmetry > ROUNDING * largest):
-        raise argument_error("gram", "be symmetric", f"entries and their mirror images differ by {np.max(asymmetry):.3g}")
-    gram = (gram + transposed) / 2
-    smallest = smallest_eigenvalue(gram)
+        raise argument_error(name, "be symmetric", f"entries and their mirror images differ by {np.max(asymmetry):.3g}")
+    matrices = (matrices + transposed) / 2
+    smallest = smallest_eigenvalue(matrices)
     if smallest < 0:
-        raise argument_error("gram", "be positive semi-definite", f"its smallest eigenvalue is {smallest:.3g}", MEND)
-    return gram
+        raise argument_error(name, "be positive semi-definite", f"its smallest eigenvalue is {smallest:.3g}", mend)
+    return matrices
 
 
 def smallest_eigenvalue(gram: np.ndarray) -> float:

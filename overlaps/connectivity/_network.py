@@ -11,7 +11,9 @@ from overlaps._support import AnyArray, argument_error, is_traced, numpy_for, re
 from overlaps.connectivity._charges import signs
 from overlaps.connectivity._layout import Layout
 from overlaps.connectivity._projection import Projection, Transfer, through_units
-from overlaps.connectivity._state import Model, Results, State, Variable
+from overlaps.connectivity._protocols import Model, Results, Variable
+from overlaps.connectivity._readout_bias import with_row, without_row
+from overlaps.connectivity._units import Units, columns
 
 if TYPE_CHECKING:
     from overlaps.connectivity._overlaps import Overlaps
@@ -19,54 +21,48 @@ if TYPE_CHECKING:
 CHANCE = 1e-6  # a mean that Gaussian vectors have with less than this probability counts as more than chance
 
 
-class Neurons(State):
+class Neurons(Units):
     """Connectivity as its vectors m, u, v, z: one row per neuron, and each row has a weight in averages over neurons."""
 
     needs_gain: ClassVar[bool] = False
 
-    m: Float[AnyArray, "*batch N I"]
     u: Float[AnyArray, "*batch N R"]
     v: Float[AnyArray, "*batch N R"]
-    z: Float[AnyArray, "*batch N O"]
     weights: eqx.AbstractVar[Float[AnyArray, "*batch N"]]  # of rows in averages over neurons; their sum is 1
 
-    def __init__(self, m: Any, u: Any, v: Any, z: Any):
-        self.m, self.u, self.v, self.z = (columns(name, x) for name, x in zip("muvz", (m, u, v, z), strict=True))
-        for name, block in (("u", self.u), ("v", self.v), ("z", self.z)):
-            if block.shape[:-1] != self.m.shape[:-1]:
+    def __init__(self, m: Any, u: Any, v: Any, z: Any, b: Any = None, h0: Any = None, c: Any = None):
+        m, self.u, self.v, z = (columns(name, x) for name, x in zip("muvz", (m, u, v, z), strict=True))
+        for name, block in (("u", self.u), ("v", self.v), ("z", z)):
+            if block.shape[:-1] != m.shape[:-1]:
                 came, mend = f"it has {block.shape[-2]}", "Arrays have the shape (neurons, vectors): are they transposed?"
-                raise argument_error(name, f"have {self.n} rows, one per neuron, as `m` has", came, mend)
+                raise argument_error(name, f"have {m.shape[-2]} rows, one per neuron, as `m` has", came, mend)
         if self.v.shape[-1] != self.u.shape[-1]:
             raise argument_error("v", f"have {self.u.shape[-1]} columns, as `u` has", f"it has {self.v.shape[-1]}")
+        self._set(m, z, b, h0, c)
 
     @property
     def batch(self) -> tuple[int, ...]:
         return self.m.shape[:-2]
 
     @property
-    def n(self) -> int:
-        """The number of rows, that is of neurons, or of quadrature nodes."""
-        return self.m.shape[-2]
-
-    @property
     def layout(self) -> Layout:
-        return Layout(self.m.shape[-1], self.u.shape[-1], self.z.shape[-1])
+        return Layout(self.m.shape[-1], self.u.shape[-1], self.z.shape[-1], self.b is not None, self.h0 is not None)
 
     @property
     def vectors(self) -> Float[AnyArray, "*batch N D"]:
-        """P = [m u v z], all vectors side by side."""
-        blocks = (self.m, self.u, self.v, self.z)
+        """P = [m b h0 u v z], all vectors side by side, without b and h0 if there are none."""
+        blocks = (self.external, self.u, self.v, self.z)
         return numpy_for(blocks).concatenate(blocks, axis=-1)
 
     @property
-    def drivers(self) -> Float[AnyArray, "*batch N split"]:
-        """[m u], the vectors along which the latents kappa drive the activity h = [m u] kappa."""
-        return self.vectors[..., : self.layout.inputs + self.layout.rank]
+    def drivers(self) -> Float[AnyArray, "*batch N driving"]:
+        """[m b h0 u], the vectors along which the latents kappa drive the activity h = [m b h0 u] kappa."""
+        return self.vectors[..., : self.layout.driving]
 
     @property
     def readers(self) -> Float[AnyArray, "*batch N read"]:
         """[v z] / N, with which recurrence and output read phi(h). Rows with weights have their weight in place of 1 / N."""
-        return self.weights[..., None] * self.vectors[..., self.layout.inputs + self.layout.rank :]
+        return self.weights[..., None] * self.vectors[..., self.layout.driving :]
 
     @property
     def gram(self) -> Float[AnyArray, "*batch D D"]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -77,11 +73,22 @@ class Neurons(State):
 
     @property
     def factor(self) -> Float[AnyArray, "*batch N D"]:
-        """P / sqrt(N). Rows with weights are multiplied by the square root of their weight instead."""
-        return self.vectors * self._roots
+        """P / sqrt(N), with one more row for a readout bias.
+
+        Rows with weights are multiplied by the root of their weight instead.
+        """
+        return with_row(self.vectors * self._roots, self.c)
 
     def with_factor(self, factor: Float[AnyArray, "*batch rows D"]) -> "Neurons":
-        return eqx.tree_at(lambda net: (net.m, net.u, net.v, net.z), self, self.layout.split(factor / self._roots))
+        rows, c = without_row(factor, self.c)
+        external, u, v, z = self.layout.split(rows / self._roots)
+        fields = self._parts(external) | {"u": u, "v": v, "z": z} | ({} if c is None else {"c": c})
+        return eqx.tree_at(lambda net: [getattr(net, name) for name in fields], self, list(fields.values()))
+
+    @property
+    def scales(self) -> Any:
+        scales = np.full(self.layout.size, np.sqrt(self.n), self.m.dtype)
+        return scales if self.c is None else np.concatenate([np.tile(scales, (self.n, 1)), np.ones((1, len(scales)))])
 
     def overlaps(self) -> "Overlaps":
         """The overlap matrix P^T P / N of these vectors, as an `Overlaps` object in float64.
@@ -110,25 +117,27 @@ class Neurons(State):
         return variables, {**coordinates, "vector": (("vector",), list(self.layout.labels), said("connectivity vector"))}
 
     def stored(self, name: str) -> dict[str, Variable]:
-        vectors = np.asarray(self.vectors)
-        return {f"{name}_vectors": (("neuron", "vector"), vectors, said(f"{name} connectivity vectors"))}
+        return self._stored(name, self.vectors)
 
     @classmethod
     def read(cls, name: str, results: Results) -> "Neurons":
-        sizes = (results.description[size] for size in Layout._fields)
-        return cls(*Layout(*sizes).split(results.variable(f"{name}_vectors")))
+        vectors = Layout.of(results.description).vectors(results.variable(f"{name}_vectors"))
+        return cls(**vectors, c=results.variable(f"{name}_c"))
 
 
 class Network(Neurons):
     """A rank-R network of N neurons, given by its connectivity vectors.
 
-        tau dh/dt = -h + W phi(h) + m x,     W = u v^T / N,     y = z^T phi(h) / N
+        tau dh/dt = -h + W phi(h) + m x + b,     h(0) = h0,     W = u v^T / N,     y = z^T phi(h) / N + c
 
     Here h is the activity, x the input and y the output. `RNN` sets phi, tau and the time step.
 
     - `m`: input vectors, (N, I).
     - `u`, `v`: recurrent vectors, (N, R) each.
     - `z`: readout vectors, (N, O).
+    - `b`: biases of the neurons, (N,); None for none. They learn as the vectors do, under the name "b".
+    - `h0`: the activity at the start of each trial, (N,); None for 0. It learns too, under the name "h".
+    - `c`: biases of the readout, (O,); None for none. They learn too, under the name "c".
 
     All of them are array-like with entries of order 1, and have no unit. A 1-D array stands for a single vector. float32 arrays
     stay float32. A batch of networks has one more axis, in front. Raises ValueError when the shapes do not fit.
@@ -159,7 +168,7 @@ class Network(Neurons):
 
     def recurrent_norm(self) -> Any:
         """An upper bound of the spectral norm of the recurrent weights: |u| |v| / N, with the spectral norms of u and v."""
-        _, u, v, _ = self.layout.split(np.asarray(self.factor))
+        u, v = (np.asarray(vectors) / np.sqrt(self.n) for vectors in (self.u, self.v))
         return np.linalg.norm(u, 2, axis=(-2, -1)) * np.linalg.norm(v, 2, axis=(-2, -1))
 
     def charges(self, rates: Float[np.ndarray, " D"], linear: bool) -> dict[str, np.ndarray]:
@@ -180,7 +189,7 @@ class MeanField(Neurons):
 
     `Overlaps.mean_field` makes the nodes for a Gaussian initial distribution. For other distributions pass nodes of your own:
 
-    - `m`, `u`, `v`, `z`: the vectors as in `Network`, with one row per node.
+    - `m`, `u`, `v`, `z`, `b`, `h0`, `c`: as in `Network`, with one row per node.
     - `weights`: (nodes,), positive, with the sum 1.
 
     Raises ValueError for other weights or shapes.
@@ -188,8 +197,8 @@ class MeanField(Neurons):
 
     weights: Float[AnyArray, "*batch N"]
 
-    def __init__(self, m: Any, u: Any, v: Any, z: Any, weights: Any):
-        super().__init__(m, u, v, z)
+    def __init__(self, m: Any, u: Any, v: Any, z: Any, weights: Any, b: Any = None, h0: Any = None, c: Any = None):
+        super().__init__(m, u, v, z, b, h0, c)
         self.weights = real_array("weights", weights)
         if self.weights.shape != self.m.shape[:-1]:
             raise argument_error(
@@ -206,8 +215,8 @@ class MeanField(Neurons):
     @classmethod
     def read(cls, name: str, results: Results) -> "MeanField":
         vectors, weights = results.variable(f"{name}_vectors"), results.variable("weights")
-        sizes = (results.description[size] for size in Layout._fields)
-        return cls(*Layout(*sizes).split(vectors), weights=np.broadcast_to(weights, vectors.shape[:-1]))
+        fields = Layout.of(results.description).vectors(vectors)
+        return cls(**fields, weights=np.broadcast_to(weights, vectors.shape[:-1]), c=results.variable(f"{name}_c"))
 
 
 def _warn_of_means(neurons: Neurons) -> None:
@@ -228,15 +237,5 @@ def _warn_of_means(neurons: Neurons) -> None:
         warn(
             f"The mean over neurons is far from zero for {', '.join(far)}. The Gaussian closure, by which "
             "overlaps describe nonlinear networks, assumes that means are zero. It is wrong for these vectors unless phi is "
-            "linear. Train the network itself, or a MeanField of its neurons."
+            "linear. Train the network itself, `Populations` fitted to it, or a MeanField of its neurons."
         )
-
-
-def columns(name: str, value: Any) -> Any:
-    """`value` as vectors in columns, (neurons, vectors). A 1-D array becomes a single column."""
-    array = real_array(name, value)
-    if array.ndim == 1:
-        array = array[:, None]
-    if array.ndim < 2 or 0 in array.shape:
-        raise argument_error(name, "be of shape (neurons, vectors) or (neurons,), and not empty", f"its shape is {array.shape}")
-    return array

@@ -1,5 +1,6 @@
 """Connectivity as the matrix of all overlaps, without neurons."""
 
+import dataclasses
 import functools
 from typing import Any, ClassVar
 
@@ -10,11 +11,15 @@ import numpy as np
 from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, count, in_float64, is_traced, number, numpy_for, random_key, real_array
+from overlaps.connectivity._draws import concrete, normal, orthonormal
 from overlaps.connectivity._gram import MEND, checked_gram, gram_of, smallest_eigenvalue, square_root
 from overlaps.connectivity._layout import Layout
 from overlaps.connectivity._network import MeanField, Network
-from overlaps.connectivity._quadrature import gaussian_nodes
-from overlaps.connectivity._state import Results, State, Variable, scalar
+from overlaps.connectivity._populations import Populations
+from overlaps.connectivity._protocols import Results, Variable
+from overlaps.connectivity._quadrature import gaussian_nodes, refinements
+from overlaps.connectivity._readout_bias import checked_bias, stored_bias, with_row, without_row
+from overlaps.connectivity._state import State, scalar
 
 
 class Overlaps(State):
@@ -28,6 +33,9 @@ class Overlaps(State):
     - `gram`: the matrix G, array-like of shape (D, D) with D = I + 2R + O. Rows and columns are in the order
       [m.. u.. v.. z..]. G is symmetric and positive semi-definite. A batch of networks has one more axis, in front.
     - `inputs`, `rank`, `outputs`: the numbers I, R and O.
+    - `bias`: whether the neurons have biases b. The order is then [m.. b u.. v.. z..], and overlaps such as "zb" exist.
+    - `initial`: whether the activity starts at h(0) = h and not at 0. The vector h then follows m and b.
+    - `c`: a readout bias, (O,), which is added to the output; None for none.
 
     Raises ValueError if `gram` has another shape, or is not symmetric and positive semi-definite.
 
@@ -42,27 +50,43 @@ class Overlaps(State):
     inputs: int = eqx.field(static=True)
     rank: int = eqx.field(static=True)
     outputs: int = eqx.field(static=True)
+    bias: bool = eqx.field(static=True)
+    initial: bool = eqx.field(static=True)
+    c: Float[AnyArray, "*batch O"] | None
 
-    def __init__(self, gram: Any, inputs: int = 1, rank: int = 1, outputs: int = 1):
-        layout = Layout.checked(inputs, rank, outputs)
-        self.inputs, self.rank, self.outputs = layout
+    def __init__(
+        self,
+        gram: Any,
+        inputs: int = 1,
+        rank: int = 1,
+        outputs: int = 1,
+        bias: bool = False,
+        initial: bool = False,
+        c: Any = None,
+    ):
+        layout = Layout.checked(inputs, rank, outputs, bias, initial)
+        self.inputs, self.rank, self.outputs, self.bias, self.initial = dataclasses.astuple(layout)
         self.gram = checked_gram(gram, layout)
+        self.c = checked_bias(c, self.gram.shape[:-2], outputs)
 
     @classmethod
-    def from_vectors(cls, m: Any, u: Any, v: Any, z: Any, few_neurons: bool = False) -> "Overlaps":
+    def from_vectors(
+        cls, m: Any, u: Any, v: Any, z: Any, few_neurons: bool = False, b: Any = None, h0: Any = None, c: Any = None
+    ) -> "Overlaps":
         """The overlaps of given vectors of N neurons.
 
         - `m`, `u`, `v`, `z`: arrays (N, I), (N, R), (N, R) and (N, O), or 1-D arrays for a single vector.
+        - `b`, `h0`, `c`: biases, initial activity and readout bias, as in `Network`.
         - `few_neurons`: whether to accept fewer neurons than vectors, N < D. The library refuses such arrays by default,
           because most of them are transposed by mistake.
 
         Gives a RuntimeWarning for vectors whose mean is far from zero (see `Network.overlaps`). Raises ValueError when the
         shapes do not fit.
         """
-        network = Network(m, u, v, z)  # pyright: ignore[reportCallIssue]
+        network = Network(m, u, v, z, b, h0, c)  # pyright: ignore[reportCallIssue]
         size = network.layout.size
         if network.n < size and not few_neurons:
-            turned = max(network.layout) > network.n  # more vectors of a kind than neurons
+            turned = max(network.layout.counts.values()) > network.n  # more vectors of a kind than neurons
             raise argument_error(
                 "m",
                 f"have at least as many rows (neurons) as there are vectors, {size}",
@@ -74,7 +98,15 @@ class Overlaps(State):
     @classmethod
     @in_float64
     def random(
-        cls, key: Any, rank: int = 1, inputs: int = 1, outputs: int = 1, scale: float = 1.0, n: int | None = 500
+        cls,
+        key: Any,
+        rank: int = 1,
+        inputs: int = 1,
+        outputs: int = 1,
+        scale: float = 1.0,
+        n: int | None = 500,
+        bias: bool = False,
+        initial: bool = False,
     ) -> "Overlaps":
         """The overlaps of random vectors, whose entries are independent Gaussian numbers.
 
@@ -82,21 +114,26 @@ class Overlaps(State):
         - `rank`, `inputs`, `outputs`: how many vectors there are of each kind.
         - `scale`: the standard deviation of the entries. Their mean is 0.
         - `n`: the number of neurons. None is the limit of large n, where the matrix is scale^2 times the identity.
+        - `bias`, `initial`: whether there are vectors b and h too, as in `Overlaps`.
 
         Raises ValueError for a scale that is not positive, and for numbers below 1.
         """
-        layout = Layout.checked(inputs, rank, outputs)
+        layout = Layout.checked(inputs, rank, outputs, bias, initial)
         scale = number("scale", scale, above=0.0)
         if n is None:
             gram = np.eye(layout.size)
         else:
-            vectors = _concrete(_normal(random_key("key", key), count("n", n), layout.size))
+            vectors = concrete(normal(random_key("key", key), count("n", n), layout.size))
             gram = vectors.T @ vectors / n
         return cls(scale**2 * gram, *layout)
 
     @property
     def layout(self) -> Layout:
-        return Layout(self.inputs, self.rank, self.outputs)
+        return Layout(self.inputs, self.rank, self.outputs, self.bias, self.initial)
+
+    @property
+    def readout_bias(self) -> Any:
+        return self.c
 
     @property
     def labels(self) -> list[str]:
@@ -104,12 +141,17 @@ class Overlaps(State):
         return list(self.layout.labels)
 
     @property
-    def factor(self) -> Float[AnyArray, "*batch D D"]:
-        """The symmetric square root of the overlap matrix: the vectors of the minimal network, which has D neurons."""
-        return square_root(self.gram)
+    def factor(self) -> Float[AnyArray, "*batch rows D"]:
+        """The symmetric square root of the overlap matrix: the vectors of the minimal network, which has D neurons.
+
+        A readout bias is one more row.
+        """
+        return with_row(square_root(self.gram), self.c)
 
     def with_factor(self, factor: Float[AnyArray, "*batch rows D"]) -> "Overlaps":
-        return eqx.tree_at(lambda state: state.gram, self, gram_of(factor))
+        vectors, c = without_row(factor, self.c)
+        state = eqx.tree_at(lambda state: state.gram, self, gram_of(vectors))
+        return state if c is None else eqx.tree_at(lambda state: state.c, state, c)
 
     @property
     def batch(self) -> tuple[int, ...]:
@@ -165,7 +207,7 @@ class Overlaps(State):
                 f"its smallest eigenvalue would be {smallest:.3g}",
                 MEND,
             )
-        return Overlaps(gram, *self.layout)
+        return Overlaps(gram, *self.layout, c=self.c)
 
     @in_float64
     def sample(self, n: int, key: Any, exact: bool = True) -> Network:
@@ -191,13 +233,10 @@ class Overlaps(State):
             must = f"be one key, or one for each of the {self.batch[0]} networks" if self.batch else "be a single key"
             raise argument_error("key", must, f"an array of shape {key.shape} came")
         # Not the random numbers of `random`: the same seed for both methods must not give correlated vectors.
-        draw = functools.partial(_normal, rows=n, columns=size, stream=1)
-        rows = _concrete(jax.vmap(draw)(key) if key.shape else draw(key))
-        if exact:
-            xp = numpy_for(rows)
-            basis, triangle = xp.linalg.qr(rows)
-            rows = np.sqrt(n) * basis * xp.sign(xp.diagonal(triangle, axis1=-2, axis2=-1))[..., None, :]
-        return Network(*self.layout.split(rows @ self.factor))
+        draw = functools.partial(normal, rows=n, columns=size, stream=1)
+        rows = concrete(jax.vmap(draw)(key) if key.shape else draw(key))
+        rows = np.sqrt(n) * orthonormal(rows) if exact else rows
+        return Network(**self.layout.vectors(rows @ square_root(self.gram)), c=self.c)
 
     @in_float64
     def mean_field(self, nodes: int | None = None, key: Any = 0) -> MeanField:
@@ -218,30 +257,41 @@ class Overlaps(State):
         if key.shape:
             raise argument_error("key", "be a single key", f"an array of shape {key.shape} came")
         positions, weights = gaussian_nodes(self.layout.size, nodes, key)
-        vectors = positions @ self.factor
+        vectors = positions @ square_root(self.gram)
         weights = numpy_for(vectors).broadcast_to(weights, vectors.shape[:-1])
-        return MeanField(*self.layout.split(vectors), weights=weights)
+        return MeanField(**self.layout.vectors(vectors), weights=weights, c=self.c)
+
+    @property
+    def refinements(self) -> list[int]:
+        """Numbers of nodes of growing accuracy for `mean_field`."""
+        return refinements(self.layout.size)
+
+    def populations(self) -> Populations:
+        """The same network as a single population of neurons with zero mean, whose covariance is the overlap matrix."""
+        weights, means = np.ones((*self.batch, 1)), np.zeros((*self.batch, 1, self.layout.size))
+        return Populations(weights, means, self.gram[..., None, :, :], *self.layout, c=self.c)
 
     def pieces(self, saves: int) -> int:
         return 10  # a step takes microseconds, so the cost of more pieces would be noticeable
 
     @property
     def description(self) -> dict[str, Any]:
-        return {"gram": self.gram, **self.layout._asdict()}
+        return {"gram": self.gram, **self.layout.description}
 
     def stored(self, name: str) -> dict[str, Variable]:
-        return {}  # `description` holds the first overlap matrix, and `sigma` the last one
+        return stored_bias(name, self.c)  # `description` holds the first overlap matrix, and `sigma` the last one
 
     @classmethod
     def read(cls, name: str, results: Results) -> "Overlaps":
-        sizes = {size: results.description[size] for size in Layout._fields}
+        layout, c = Layout.of(results.description), results.variable(f"{name}_c")
         if name == "final":
-            return cls(Layout(**sizes).matrix(results.variable("sigma"))[..., -1, :, :], **sizes)
+            return cls(layout.matrix(results.variable("sigma"))[..., -1, :, :], *layout, c=c)
         gram = np.asarray(results.description["gram"])
-        return cls(results.networks(gram) if gram.ndim > 2 else gram, **sizes)
+        gram = results.networks(gram) if gram.ndim > 2 else gram
+        return cls(gram, *layout, c=c)
 
     def __repr__(self) -> str:
-        sizes = f"inputs={self.inputs}, rank={self.rank}, outputs={self.outputs}"
+        sizes = ", ".join(f"{name}={size}" for name, size in self.layout.description.items())
         if is_traced(self.gram) or self.gram.ndim != 2:
             return f"Overlaps({sizes}, gram of shape {self.gram.shape})"
         labels = self.layout.labels
@@ -252,11 +302,3 @@ class Overlaps(State):
             for label, row in zip(labels, np.asarray(self.gram), strict=True)
         ]
         return "\n".join([f"Overlaps({sizes})", head, *rows])
-
-
-def _normal(key: Any, rows: int, columns: int, stream: int | None = None) -> Any:
-    return jax.random.normal(key if stream is None else jax.random.fold_in(key, stream), (rows, columns))
-
-
-def _concrete(draws: Any) -> Any:
-    return draws if is_traced(draws) else np.asarray(draws)

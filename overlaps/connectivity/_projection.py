@@ -1,11 +1,13 @@
 """The sums over neurons that recurrence and readout see of phi(h).
 
-There are two ways to compute them: from overlaps, in the Gaussian closure, and from the weights of all units.
+There are three ways to compute them: from overlaps, in the Gaussian closure; from populations, in a closure for each; and from
+the weights of all units.
 """
 
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
@@ -17,13 +19,16 @@ Projection = Callable[[Latents], Float[AnyArray, "points read"]]
 
 @runtime_checkable
 class Transfer(Protocol):
-    """A transfer function phi and its gain, the Gaussian average of phi' (None if it is unknown)."""
+    """A transfer function phi, its gain (the Gaussian average of phi') and its Gaussian mean (None if they are unknown)."""
 
     @property
     def function(self) -> Callable[[Any], Any]: ...
 
     @property
     def gain(self) -> Callable[[Any], Any] | None: ...
+
+    @property
+    def mean(self) -> Callable[[Any, Any], Any] | None: ...
 
 
 def gaussian_closure(gram: Float[AnyArray, "D D"], split: int, transfer: Transfer) -> Projection:
@@ -37,6 +42,34 @@ def gaussian_closure(gram: Float[AnyArray, "D D"], split: int, transfer: Transfe
     def project(latents: Latents) -> Float[AnyArray, "points read"]:
         variance = jnp.sum(latents * _apply(variances, latents), axis=1)
         return transfer.gain(variance)[:, None] * _apply(responses, latents)  # pyright: ignore[reportOptionalCall]
+
+    return project
+
+
+def mixture_closure(
+    weights: Float[AnyArray, " P"],
+    means: Float[AnyArray, "P D"],
+    covariances: Float[AnyArray, "P D D"],
+    split: int,
+    transfer: Transfer,
+) -> Projection:
+    """The map kappa -> sum_p w_p (a_p <phi>_p + C_p kappa <phi'>_p), for weights w_p, means a_p and covariances C_p.
+
+    In population p the activity is Gaussian over neurons, with mean mu_p = a_p . kappa and variance kappa . C_p kappa. <phi>_p
+    is the average of phi there, and <phi'>_p its slope in mu_p. Of a_p and C_p, the rows of v and z are read, and the columns
+    of the drivers act. `split`: the number of latents (docs/populations.md, "Activity").
+    """
+    drive, read = means[:, :split], means[:, split:]
+    variances, responses = covariances[:, :split, :split], covariances[:, split:, :split]
+
+    def project(latents: Latents) -> Float[AnyArray, "points read"]:
+        mean = latents @ drive.T
+        variance = jnp.einsum("ti,pij,tj->tp", latents, variances, latents)
+        averages: Any = transfer.mean
+        value, slope = jax.jvp(lambda mean: averages(mean, variance), (mean,), (jnp.ones_like(mean),))
+        response = jnp.einsum("pri,ti->tpr", responses, latents)
+        parts = read[None] * value[:, :, None] + response * slope[:, :, None]
+        return jnp.einsum("p,tpr->tr", weights, parts)
 
     return project
 

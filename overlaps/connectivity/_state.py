@@ -1,77 +1,21 @@
 """`State`, the base class of all descriptions of connectivity: everything that the rest of the library may ask of one."""
 
 import abc
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._support import AnyArray, is_traced, numpy_for, said
+from overlaps._support import AnyArray, argument_error, is_traced, numpy_for, said
 from overlaps.connectivity._charges import gram_charges
-from overlaps.connectivity._layout import Layout
 from overlaps.connectivity._projection import Projection, Transfer, gaussian_closure
+from overlaps.connectivity._protocols import Model, Results, Variable
+from overlaps.connectivity._readout_bias import tracked_bias, without_row
 
 if TYPE_CHECKING:
     from overlaps.connectivity._overlaps import Overlaps
-
-Variable = tuple[tuple[str, ...], Any, dict[str, str]]
-"""A variable of a Dataset: dimensions, values, attributes. The values of a batch of networks have one more axis, in front."""
-
-
-@runtime_checkable
-class Model(Protocol):
-    """An `RNN`, as far as a state needs it: it decides on which overlaps activity and output depend (the visible ones)."""
-
-    def visible(self, layout: Layout) -> tuple[bool, ...]: ...
-
-
-@runtime_checkable
-class FiniteNetwork(Protocol):
-    """What a state has in addition if its class says `simulated = True`: N units, each with an activity of its own."""
-
-    m: Any
-    """The input vectors, (N, I)."""
-
-    @property
-    def layout(self) -> Any: ...
-
-    @property
-    def drivers(self) -> Any:
-        """The weights (N, I + R) with which the latents (the few numbers that make up the activity) drive the units."""
-
-    @property
-    def readers(self) -> Any:
-        """The weights (N, R + O) with which recurrence and output read the units."""
-
-    def fed_back(self, recurrent: Any) -> Any:
-        """The input (N, I) that the recurrence gives to the units. `recurrent`: what the recurrence reads from them, (R, I)."""
-
-    def recurrent_norm(self) -> Any:
-        """An upper bound of the spectral norm of the recurrent weights, computed by NumPy."""
-
-
-@runtime_checkable
-class Results(Protocol):
-    """A Dataset of `learn`, as `State.read` sees it when it builds a state from the Dataset."""
-
-    @property
-    def description(self) -> Mapping[str, Any]:
-        """The description of the state from which the run started, as `State.description` gave it."""
-        ...
-
-    def variable(self, name: str) -> Any:
-        """The values of the variable with this name, or None if the Dataset has no such variable."""
-        ...
-
-    def networks(self, batched: np.ndarray) -> np.ndarray:
-        """The entries of `batched` that belong to the networks of this Dataset.
-
-        The first axis of `batched` runs over the original batch of networks. The Dataset may hold only some of them.
-        """
-        ...
 
 
 class State(eqx.Module):
@@ -100,6 +44,9 @@ class State(eqx.Module):
 
     needs_gain: ClassVar[bool] = True
     """Whether `projection` needs the gain of phi (the mean slope of phi over a Gaussian), which is not known for every phi."""
+
+    needs_mean: ClassVar[bool] = False
+    """Whether `projection` needs the mean of phi over a Gaussian that is not centred."""
 
     solver_steps: ClassVar[int] = 200
     """How many steps of the solver of a gradient flow take some tenths of a second.
@@ -143,14 +90,46 @@ class State(eqx.Module):
         return self.factor.shape[:-2]
 
     @property
+    def readout_bias(self) -> Any:
+        """The readout bias c, (O,), which is added to the output; None if there is none.
+
+        If there is one, it is one more row of the factor, the last one.
+        """
+        return None
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """The names of what moves the output without an input: "b" (biases), "h0" (initial activity), "c" (readout bias)."""
+        present = {"b": self.layout.bias, "h0": self.layout.initial, "c": self.readout_bias is not None}
+        return tuple(name for name, there in present.items() if there)
+
+    def rates(self, names: dict[str, float]) -> np.ndarray:
+        """Relative learning rates: one for each column of the factor; with a readout bias, one for each of its entries.
+
+        `names`: the rates of vectors by letter or label, and that of the readout bias by "c". The others are 1. Raises
+        ValueError for an unknown name.
+        """
+        c = self.readout_bias
+        if c is None:
+            return np.asarray(self.layout.columns(names), float)
+        vectors = {name: rate for name, rate in names.items() if name != "c"}
+        rates = np.tile(np.asarray(self.layout.columns(vectors), float), (self.factor.shape[-2], 1))
+        rates[-1] = 0.0
+        rates[-1, -c.shape[-1] :] = names.get("c", 1.0)
+        return rates
+
+    @property
     def scales(self) -> Any:
-        """Factors that turn the columns of F into the vectors themselves, on which rules for single neurons (Adam) act."""
+        """Factors that turn the columns of F into the vectors themselves, on which rules for single neurons (Adam) act.
+
+        With a readout bias there is one for each entry of F.
+        """
         return np.full(self.layout.size, np.sqrt(self.factor.shape[-2]))
 
     @property
     def sizes(self) -> dict[str, int]:
         """The sizes that `repr` shows, by name."""
-        return {"n": self.factor.shape[-2], **self.layout._asdict()}
+        return {"n": self.factor.shape[-2] - (self.readout_bias is not None), **self.layout.description}
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}={size}" for name, size in self.sizes.items())
@@ -166,7 +145,7 @@ class State(eqx.Module):
         """
         from overlaps.connectivity._overlaps import Overlaps  # here, because `Overlaps` itself is a subclass of `State`
 
-        return Overlaps(self.gram, *self.layout)
+        return Overlaps(self.gram, *self.layout, c=self.readout_bias)
 
     def visible(self, rnn: Model) -> dict[str, Any]:
         """The visible overlaps, which fix the activity, the output and the loss of this network now.
@@ -207,7 +186,7 @@ class State(eqx.Module):
         Recurrence and readout see these sums over neurons, and nothing else of phi. By default the map is the Gaussian closure,
         which needs only overlaps.
         """
-        return gaussian_closure(self.gram, self.layout.inputs + self.layout.rank, transfer)
+        return gaussian_closure(self.gram, self.layout.driving, transfer)
 
     def check_transfer(self, phi: Any) -> None:
         """Raise ValueError for a phi with which this state does not stand for its network. By default every phi is accepted."""
@@ -215,13 +194,14 @@ class State(eqx.Module):
     def linear_system(self) -> tuple[AnyArray, AnyArray, AnyArray]:
         """Recurrent weights (n, n), input weights (n, I) and readout (O, n) of a linear network that responds as this state.
 
-        By default this network has n = I + R units: the filtered inputs k_m and the latents k (docs/theory.md, "Networks and
-        overlaps").
+        By default this network has one unit per latent: the filtered inputs k_m and the latents k of the recurrence
+        (docs/theory.md, "Networks and overlaps").
         """
         xp, gram, layout = numpy_for(self), self.gram, self.layout
-        split = layout.inputs + layout.rank
+        split = layout.driving
         visible = gram[..., split:, :split]
-        recurrent = xp.concatenate([xp.zeros_like(gram[..., : layout.inputs, :split]), visible[..., : layout.rank, :]], axis=-2)
+        silent = xp.zeros_like(gram[..., : layout.external, :split])
+        recurrent = xp.concatenate([silent, visible[..., : layout.rank, :]], axis=-2)
         inputs = xp.broadcast_to(xp.eye(split, layout.inputs), (*gram.shape[:-2], split, layout.inputs))
         return recurrent, inputs, visible[..., layout.rank :, :]
 
@@ -248,7 +228,8 @@ class State(eqx.Module):
 
     def recorded(self, factor: Float[AnyArray, "rows D"]) -> dict[str, AnyArray]:
         """What a run records at a saved point, where it has this factor; in jax.numpy."""
-        return {"gram": factor.T @ factor}
+        factor, c = without_row(factor, self.readout_bias)
+        return {"gram": factor.T @ factor} | ({} if c is None else {"c": c})
 
     def condensed(self, values: dict[str, np.ndarray], kept: np.ndarray) -> dict[str, np.ndarray]:
         """What a run keeps of the recorded values, if the run started from this state.
@@ -261,8 +242,8 @@ class State(eqx.Module):
     def tracked(self, values: dict[str, np.ndarray], rnn: Model) -> tuple[dict[str, Variable], dict[str, Variable]]:
         """The variables over `time` that a Dataset has of the values that a run keeps, and the coordinates of these."""
         pairs = self.layout.pairs
-        sigma = self.layout.listed(values["gram"])
-        return {"sigma": (("time", "overlap"), sigma, said("overlap a.b / N"))}, {
+        variables = {"sigma": (("time", "overlap"), self.layout.listed(values["gram"]), said("overlap a.b / N"))}
+        return variables | tracked_bias(values), {
             "overlap": (("overlap",), [pair.label for pair in pairs], said("overlap")),
             "left": (("overlap",), [pair.left for pair in pairs], said("first vector")),
             "right": (("overlap",), [pair.right for pair in pairs], said("second vector")),
@@ -272,7 +253,7 @@ class State(eqx.Module):
     @property
     def description(self) -> dict[str, Any]:
         """What a Dataset writes down about this state if a run starts from it: numbers, texts and arrays."""
-        return {"n": self.factor.shape[-2], **self.layout._asdict()}
+        return self.sizes
 
     @abc.abstractmethod
     def stored(self, name: str) -> dict[str, Variable]:
@@ -285,6 +266,14 @@ class State(eqx.Module):
     @abc.abstractmethod
     def read(cls, name: str, results: Results) -> "State":
         """Build the "initial" or the "final" state of a run from the Dataset of the run."""
+
+
+def require_no_constants(state: State) -> None:
+    """Raise ValueError for a network whose output moves without an input: its impulse response does not tell its output."""
+    if state.constants:
+        came = f"this one has {', '.join(state.constants)}"
+        mend = "Biases and initial activity need a task of trials, such as tasks.flip_flop, tasks.white_noise or tasks.Trials."
+        raise argument_error("state", "be a network without biases and without initial activity here", came, mend)
 
 
 def scalar(value: Any) -> Any:

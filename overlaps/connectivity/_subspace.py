@@ -1,11 +1,14 @@
 """The subspace in which a network learns whose whole matrix W learns (docs/integration.md, "The invariant subspace")."""
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float
 
 from overlaps._support import argument_error
 
 DEPENDENT = 1e-10  # a direction counts as a combination of others if less than this, relatively, is left of it
+OUTSIDE = 1e-4  # two bases span the same space if the part of one outside of the other is shorter; enough for float32
 
 
 def subspace(W: Float[np.ndarray, "N N"], vectors: Float[np.ndarray, "N V"], order: int | None) -> Float[np.ndarray, "N k"]:
@@ -44,3 +47,19 @@ def _directions(vectors: Float[np.ndarray, "N k"], basis: Float[np.ndarray, "N d
         rest = rest - basis @ (basis.T @ rest)
     left, sizes, _ = np.linalg.svd(rest, full_matrices=False)
     return left[:, sizes > DEPENDENT]
+
+
+def grown(words: Callable[[int], np.ndarray], columns: int) -> np.ndarray:
+    """The first of the bases words(0), words(1), ... with at least so many columns, or the one at which they stop growing."""
+    own, order = words(0), 0
+    while own.shape[1] < columns:
+        order += 1
+        before, own = own, words(order)
+        if own.shape[1] == before.shape[1]:
+            break
+    return own
+
+
+def same_space(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two bases with orthonormal columns span the same space."""
+    return one.shape == other.shape and bool(np.linalg.norm(other - one @ (one.T @ other)) <= OUTSIDE)

@@ -39,19 +39,25 @@ def require_single(state: Any, *others: Any) -> None:
 
 
 def projection(transfer: Transfer, state: State) -> Projection:
-    """The map from latents kappa to (1/N) [v z]^T phi([m u] kappa): what recurrence and readout see of phi(h).
+    """The map from latents kappa to (1/N) [v z]^T phi([m u] kappa), plus the readout bias: what recurrence and readout see.
 
     The gradient computes the activity of the neurons again. So memory does not hold every neuron at every sample.
     """
-    return jax.checkpoint(state.projection(transfer), prevent_cse=False)  # `lax.scan` around it prevents that already
+    project = jax.checkpoint(state.projection(transfer), prevent_cse=False)  # `lax.scan` around it prevents that already
+    c = state.readout_bias
+    if c is None:
+        return project
+    offset = jnp.concatenate([jnp.zeros(state.layout.rank, c.dtype), c])
+    return lambda latents: project(latents) + offset[None]
 
 
 def rollout(
-    project: Projection, inputs: Float[AnyArray, "trials time I"], rank: int, dt: float, tau: float, continuous: bool
+    project: Projection, inputs: Float[AnyArray, "trials time I"], layout: Any, dt: float, tau: float, continuous: bool
 ) -> tuple[Float[AnyArray, "trials time kappa"], Float[AnyArray, "trials time O"]]:
-    """Latents and outputs after each input sample, starting from h = 0.
+    """Latents and outputs after each input sample, starting from h = 0, or from the initial activity.
 
     Time advances by Euler steps of length `dt`. If `continuous`, a solver integrates instead, and holds each input for `dt`.
+    `layout`: that of the state. A bias has the constant input 1, and the latent of an initial activity starts at 1.
     """
 
     def field(latents: Latents, projected: Float[AnyArray, "trials read"], sample: Float[AnyArray, "trials I"]) -> Latents:
@@ -65,7 +71,9 @@ def rollout(
             after = latents + dt * field(latents, projected, sample)
         return after, (latents, projected[:, rank:])
 
+    rank, inputs = layout.rank, layout.driven(inputs)
     start = jnp.zeros((inputs.shape[0], inputs.shape[2] + rank), inputs.dtype)
+    start = start.at[:, layout.external - 1].set(1.0) if layout.initial else start
     samples = jnp.moveaxis(inputs, 1, 0)
     end, (latents, outputs) = _scan(jax.checkpoint(advance) if continuous else advance, start, samples)
     latents = jnp.concatenate([latents[1:], end[None]])

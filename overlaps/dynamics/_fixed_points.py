@@ -112,7 +112,7 @@ def _search(
     project, rank = rnn.projection(state), starts.shape[1]
 
     def respond(latents: Float[AnyArray, " R"]) -> Float[AnyArray, " read"]:
-        return project(jnp.concatenate([held, latents])[None])[0]
+        return project(jnp.concatenate([state.layout.driven(held), latents])[None])[0]
 
     def residual(latents: Float[AnyArray, " R"], _: Any = None) -> Float[AnyArray, " R"]:
         return respond(latents)[:rank] - latents
@@ -142,6 +142,7 @@ def _search(
 
 @eqx.filter_jit
 def _velocities(rnn: Any, state: State, held: Float[AnyArray, " I"], points: Float[AnyArray, "points R"]) -> AnyArray:
+    held = state.layout.driven(held)
     latents = jnp.concatenate([jnp.broadcast_to(held[None], (points.shape[0], held.shape[0])), points], axis=1)
     return (rnn.projection(state)(latents)[:, : points.shape[1]] - points) / rnn.tau
 

@@ -10,11 +10,11 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from overlaps._support import AnyArray, argument_error, in_float64, number, numpy_for, real_array, said
-from overlaps.connectivity import Layout, Overlaps, Projection, State
+from overlaps._support import AnyArray, argument_error, flag, in_float64, number, numpy_for, real_array, said
+from overlaps.connectivity import Layout, Overlaps, Populations, Projection, State
 from overlaps.dynamics import _fixed_points
 from overlaps.dynamics._activity import projection, require_single, rollout
-from overlaps.dynamics._transfer import Function, Transfer, require_gain, rough, transfer_of
+from overlaps.dynamics._transfer import Function, Transfer, require_gain, require_mean, rough, transfer_of
 
 INVISIBLE = 1e-9  # derivatives below this size, relative to the largest one, count as rounding
 
@@ -33,7 +33,7 @@ class RNN(eqx.Module):
     Here h is the activity, x the input, y the output, and W = u v^T / N. (In a `DenseNetwork`, W is any matrix.)
 
     - `phi`: the transfer function of a neuron. It is "linear", "erf" (erf(sqrt(pi) x / 2), with slope 1 at 0), "tanh", "relu",
-      "softplus", any function made of jax.numpy, or a `Transfer`, which brings its own gain (see `gain`).
+      "softplus", any function made of jax.numpy, or a `Transfer`, which brings its own averages (see `gain`, `mean_rate`).
     - `tau`: the time constant. All times and rates of tasks are in the same unit as tau.
     - `dt`: None for continuous time. A number is the step of forward Euler, the discretisation with which networks are trained:
       h becomes h + (dt / tau) (-h + W phi(h) + m x), and the output is read from the updated h.
@@ -94,6 +94,8 @@ class RNN(eqx.Module):
         transfer = transfer_of(self.phi)
         if state.needs_gain:
             require_gain(transfer)
+        if state.needs_mean:
+            require_mean(transfer)
         state.check_transfer(self.phi)
         return projection(transfer, state)
 
@@ -104,7 +106,7 @@ class RNN(eqx.Module):
 
         `inputs`: samples at a distance of `dt` in time. The results are differentiable and made of jax.numpy.
         """
-        return rollout(self.projection(state), inputs, state.layout.rank, dt, self.tau, self.dt is None)
+        return rollout(self.projection(state), inputs, state.layout, dt, self.tau, self.dt is None)
 
     @in_float64
     def rate(self, activity: Any) -> Float[AnyArray, "*shape"]:
@@ -123,6 +125,28 @@ class RNN(eqx.Module):
         transfer = transfer_of(self.phi)
         require_gain(transfer)
         return transfer.gain(jnp.asarray(real_array("variance", variance)))  # pyright: ignore[reportOptionalCall]
+
+    @in_float64
+    def mean_rate(self, mean: Any, variance: Any) -> Float[AnyArray, "*shape"]:
+        """The Gaussian mean <phi>(mu, Delta) = E[phi(mu + sqrt(Delta) xi)], with xi standard normal: the mean rate of neurons.
+
+        - `mean`: an array of values of mu, the mean of the activity over neurons.
+        - `variance`: an array of values of Delta, the variance of the activity. The two arrays broadcast.
+
+        Returns an array of their common shape. Its slope in mu at mu = 0 is the `gain`. A mean without a closed form is right
+        to 1e-6 or better for Delta up to 900, and for "tanh" to 1e-11 (docs/activity.md, "Gains"). For a negative variance the
+        result has no meaning. Raises ValueError if the arrays do not broadcast, and if quadrature cannot compute the mean of
+        this phi.
+        """
+        transfer = transfer_of(self.phi)
+        require_mean(transfer)
+        arrays = [real_array(name, value) for name, value in (("mean", mean), ("variance", variance))]
+        try:
+            np.broadcast_shapes(*(array.shape for array in arrays))
+        except ValueError:
+            shapes = f"they have the shapes {arrays[0].shape} and {arrays[1].shape}"
+            raise argument_error("mean", "fit the shape of `variance`", shapes) from None
+        return transfer.mean(*(jnp.asarray(array) for array in arrays))  # pyright: ignore[reportOptionalCall]
 
     def latents(self, state: Any, inputs: Any, dt: Any = None) -> xr.DataArray:
         """The latents kappa = [k_m, k] after each input sample: I + R numbers that determine the activity h = m k_m + u k.
@@ -196,8 +220,11 @@ class RNN(eqx.Module):
         """
         return _fixed_points.phase_portrait(self, state, input, points, extent)
 
-    def visible(self, layout: Any) -> tuple[bool, ...]:
+    def visible(self, layout: Any, populations: bool = False) -> tuple[bool, ...]:
         """For each pair of vectors in `layout.pairs`, whether activity and output depend on their overlap (then it is visible).
+
+        With `populations`, the question is asked of the means and covariances of populations of neurons. The answer then has
+        first one entry for each vector, for its mean, and then one for each pair of vectors, for their covariance.
 
         The library has no list of visible overlaps. It differentiates the dynamics of the latents with respect to each overlap,
         at a generic overlap matrix. So the answer is that of the Gaussian closure. A finite network depends on more:
@@ -206,7 +233,7 @@ class RNN(eqx.Module):
         """
         if not isinstance(layout, Layout):
             raise argument_error("layout", "be that of vectors m, u, v, z, as in an Overlaps", f"{type(layout).__name__} came")
-        return _visible(self, layout)
+        return _visible(self, layout, flag("populations", populations))
 
     @in_float64
     def _labelled(self, state: Any, inputs: Any, dt: Any) -> tuple[xr.DataArray, xr.DataArray]:
@@ -252,18 +279,24 @@ def _simulate(rnn: RNN, state: State, inputs: Float[AnyArray, "trials time I"], 
 
 
 @functools.lru_cache
-def _visible(rnn: RNN, layout: Layout) -> tuple[bool, ...]:
-    size, split = layout.size, layout.inputs + layout.rank
+def _visible(rnn: RNN, layout: Layout, populations: bool) -> tuple[bool, ...]:
+    size, split = layout.size, layout.driving
     random = np.random.default_rng(0)
     vectors, latents = random.standard_normal((2 * size, size)) / np.sqrt(2 * size), random.standard_normal((2 * split, split))
+    means = random.standard_normal((2, size)) / 2
+    # A rough gain is enough to tell on what it depends. Networks with any phi ask for this, and may have no better gain.
+    transfer = rough(transfer_of(rnn.phi))
 
-    def respond(gram: Float[AnyArray, "D D"]) -> Float[AnyArray, "points read"]:
-        # A rough gain is enough to tell on what it depends. Networks with any phi ask for this, and may have no better gain.
-        return projection(rough(transfer_of(rnn.phi)), Overlaps(gram, *layout))(jnp.asarray(latents))
+    def respond(means: Float[AnyArray, "2 D"], matrix: Float[AnyArray, "D D"]) -> Float[AnyArray, "points read"]:
+        state = Populations([0.5, 0.5], means, jnp.stack([matrix] * 2), *layout) if populations else Overlaps(matrix, *layout)
+        return projection(transfer, state)(jnp.asarray(latents))
 
-    gram = vectors.T @ vectors
+    arguments = means, vectors.T @ vectors
     with jax.enable_x64(True):
         # The function is compiled ahead of time. So it runs at once even if this call is inside a jit of the user.
-        slopes = np.abs(jax.jit(jax.jacfwd(respond)).lower(gram).compile()(gram)).max(axis=(0, 1))
-    read = slopes > INVISIBLE * slopes.max()
-    return tuple(bool(read[pair.row, pair.column] or read[pair.column, pair.row]) for pair in layout.pairs)
+        slopes = jax.jit(jax.jacfwd(respond, (0, 1))).lower(*arguments).compile()(*arguments)
+    of_means, of_pairs = (np.abs(slope).max(axis=(0, 1)) for slope in slopes)
+    threshold = INVISIBLE * max(of_means.max(), of_pairs.max())
+    read = np.maximum(of_pairs, of_pairs.T) > threshold
+    seen = tuple(bool(read[pair.row, pair.column]) for pair in layout.pairs)
+    return (*(bool(slope > threshold) for slope in of_means.max(axis=0)), *seen) if populations else seen

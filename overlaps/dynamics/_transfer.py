@@ -1,4 +1,4 @@
-"""Transfer functions phi and their gains. The gain is the Gaussian average of phi', on which the large-N limit depends."""
+"""Transfer functions phi with their Gaussian averages, on which the large-N limit depends: the mean of phi, and the gain."""
 
 import functools
 from collections.abc import Callable
@@ -8,34 +8,36 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
 
 from overlaps._support import argument_error, in_float64
+from overlaps.dynamics._gaussian_gain import (
+    LARGEST_QUADRATURE_ERROR,
+    NODES,
+    Function,
+    half_sum,
+    is_odd,
+    quadrature_gain,
+    resolution,
+    slope,
+)
+from overlaps.dynamics._gaussian_mean import half_lines, mean_resolution, quadrature_mean, relu_mean, rough_mean
 
-REACH = 8.3  # in standard deviations: beyond this the Gaussian weighs less than rounding
-STRETCH = 6.0  # how dense the nodes are near 0
-NODES = (64, 128, 256, 512, 1024)  # numbers of nodes on each half of the Gaussian; the first one that suffices is used
-SCALES = np.geomspace(0.1, 30.0, 16)  # standard deviations sqrt(Delta) at which it has to suffice
-LARGEST_QUADRATURE_ERROR = 1e-6
-SMALL_VARIANCE = 1e-8  # for variances below this, the slope of a gain comes from phi''' instead of an average of phi''
-ROUGH_NODES, ROUGH_ERROR = 1000, 0.02  # to tell the gain of a user from a mistake, even if phi has kinks
+ROUGH_NODES, ROUGH_ERROR = 1000, 0.02  # to tell the averages of a user from a mistake, even if phi has kinks
 PROBE = np.append(np.linspace(-5.0, 5.0, 11), 0.5)
-SIGNS = np.random.default_rng(0).uniform(
-    0.0, 8.0, 500
-)  # where phi(-x) is compared with -phi(x). On a grid, a sine could vanish at all points
-
-Function = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """A transfer function phi together with its gain, for `RNN(phi=Transfer(function, gain))`.
+    """A transfer function phi together with its Gaussian averages, for `RNN(phi=Transfer(function, gain, mean))`.
 
     - `function`: phi, made of jax.numpy. It maps an array to an array, entry by entry.
     - `gain`: the function g(Delta) = E[phi'(sqrt(Delta) xi)], with xi standard normal. It maps an array of variances to an
-      array of averages. None stands for quadrature, which needs a phi that is continuous, and smooth except at 0.
+      array of averages. None stands for the slope of `mean` in mu at mu = 0, or else for quadrature.
+    - `mean`: the function <phi>(mu, Delta) = E[phi(mu + sqrt(Delta) xi)]. It maps an array of means and an array of variances,
+      which broadcast, to an array of averages. Its slopes must be finite, also at variance 0. None stands for quadrature.
 
-    An RNN that is made with it raises ValueError for functions of another kind.
+    Quadrature needs a phi that is continuous, and smooth except at 0. An RNN that is made with it raises ValueError for
+    functions of another kind.
 
     Example: a line that is clipped at -1 and 1 has a kink away from 0, but its gain is known.
 
@@ -46,14 +48,25 @@ class Transfer:
 
     function: Function
     gain: Function | None = None
+    mean: Callable[[Any, Any], Any] | None = None
 
 
+def _linear_mean(mu: Any, variance: Any) -> Any:
+    return jnp.broadcast_arrays(mu, variance)[0]
+
+
+def _erf_mean(mu: Any, variance: Any) -> Any:
+    return jax.lax.erf(np.sqrt(np.pi) / 2 * mu * jax.lax.rsqrt(1 + np.pi / 2 * variance))
+
+
+# The derivative of softplus is the logistic function. Its values at x and -x add up to 1.
 KNOWN = {
-    "linear": Transfer(lambda x: x, jnp.ones_like),
-    "erf": Transfer(lambda x: jax.lax.erf(np.sqrt(np.pi) / 2 * x), lambda variance: jax.lax.rsqrt(1 + np.pi / 2 * variance)),
+    "linear": Transfer(lambda x: x, jnp.ones_like, _linear_mean),
+    "erf": Transfer(
+        lambda x: jax.lax.erf(np.sqrt(np.pi) / 2 * x), lambda variance: jax.lax.rsqrt(1 + np.pi / 2 * variance), _erf_mean
+    ),
     "tanh": Transfer(jnp.tanh),
-    "relu": Transfer(jax.nn.relu, lambda variance: jnp.full_like(variance, 0.5)),
-    # The derivative is the logistic function. Its values at x and -x add up to 1.
+    "relu": Transfer(jax.nn.relu, lambda variance: jnp.full_like(variance, 0.5), relu_mean),
     "softplus": Transfer(jax.nn.softplus, lambda variance: jnp.full_like(variance, 0.5)),
 }
 
@@ -61,7 +74,7 @@ KINDS = f"be one of {', '.join(repr(name) for name in KNOWN)}, a function, or a 
 
 
 def transfer_of(phi: Any) -> Transfer:
-    """The transfer function that the user means by `phi`, with a gain. Raises ValueError if there is no such function."""
+    """The transfer function that the user means by `phi`, with a gain and a mean. Raises ValueError if there is none."""
     try:
         hash(phi)
     except TypeError:
@@ -79,99 +92,46 @@ def _transfer_of(phi: Any) -> Transfer:
         _check(known.function)
         if known.gain is not None:
             _check_gain(known)
+        if known.mean is not None:
+            _check_mean(known)
     else:
         raise argument_error("phi", KINDS, f"{phi!r} came")
-    if known.gain is None:
-        return Transfer(known.function, functools.partial(quadrature_gain, known.function, _is_odd(known.function)))
-    return known
+    function, gain, mean = known.function, known.gain, known.mean
+    if gain is None and mean is not None:
+        gain = functools.partial(_slope_of_mean, mean)
+    if gain is None:
+        gain = functools.partial(quadrature_gain, function, is_odd(function))
+    return Transfer(function, gain, mean or functools.partial(quadrature_mean, function))
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def quadrature_gain(function: Function, odd: bool, variance: Any) -> Any:
-    """The gain g(Delta) by quadrature over each half of the Gaussian, for an array of variances. `odd`: whether phi is odd.
-
-    The nodes are Gauss-Legendre nodes in y, where x = REACH sinh(STRETCH y) / sinh(STRETCH). They are dense near x = 0, where
-    phi' is steep if the variance is large. Phi may have a kink there (docs/activity.md, "Gains").
-    """
-    nodes, _ = _resolution(function, odd)
-    return _half_sum(_slope(function), odd, jnp.sqrt(jnp.maximum(variance, 0.0)), nodes)
-
-
-@quadrature_gain.defjvp
-def _(function: Function, odd: bool, primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
-    # dg/dDelta = E[xi phi''(s xi)] / (2 s), with s = sqrt(Delta). For smooth phi this is E[phi'''(s xi)] / 2, finite at s = 0.
-    (variance,), (tangent,) = primals, tangents
-    nodes, _ = _resolution(function, odd)
-    small = variance < SMALL_VARIANCE
-    s = jnp.sqrt(jnp.where(small, 1.0, variance))
-    away = _half_sum(_slope(_slope(function)), odd, s, nodes, first_moment=True) / (2 * s)
-    slope = jnp.where(small, _slope_at_rest(function, variance), away)
-    return quadrature_gain(function, odd, variance), tangent * slope
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _slope_at_rest(function: Function, variance: Any) -> Any:
-    """dg/dDelta at Delta = 0, which is phi'''(0) / 2. Its derivative is half of its value for phi'' in place of phi."""
-    return _slope(_slope(_slope(function)))(jnp.zeros_like(variance)) / 2
-
-
-@_slope_at_rest.defjvp
-def _(function: Function, primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
-    (variance,), (tangent,) = primals, tangents
-    return _slope_at_rest(function, variance), tangent * _slope_at_rest(_slope(_slope(function)), variance) / 2
+def _slope_of_mean(mean: Callable[[Any, Any], Any], variance: Any) -> Any:
+    """The gain g(Delta), as the slope of the Gaussian mean of phi in mu at mu = 0."""
+    variance = jnp.asarray(variance, float)
+    return slope(lambda mu: mean(mu, variance))(jnp.zeros_like(variance))
 
 
 def rough(transfer: Transfer) -> Transfer:
-    """The same transfer function, with another gain if its gain comes from quadrature of phi'.
+    """The same transfer function, with other averages in place of those that come from quadrature.
 
-    The other gain is good to a few percent even if phi has kinks and jumps. By Stein's lemma it is E[xi phi(s xi)] / s, for
-    positive variances s^2. Its slope also needs only phi'.
+    The others are good to a few percent even if phi has kinks and jumps, and so are their slopes. They are for positive
+    variances. By Stein's lemma the gain is E[xi phi(s xi)] / s for a variance s^2.
     """
-    if not _is_quadrature(transfer):
-        return transfer
     function = transfer.function
 
     def gain(variance: Any) -> Any:
         s = jnp.sqrt(variance)
-        return _half_sum(function, False, s, NODES[0], first_moment=True) / s
+        return half_sum(function, False, s, NODES[0], first_moment=True) / s
 
-    return Transfer(function, gain)
-
-
-def _is_quadrature(transfer: Transfer) -> bool:
-    return isinstance(transfer.gain, functools.partial) and transfer.gain.func is quadrature_gain
-
-
-def _half_sum(function: Function, odd: bool, s: Any, nodes: int, first_moment: bool = False) -> Any:
-    """E[f(s xi)], or with `first_moment` E[xi f(s xi)], where f is phi or a derivative of phi.
-
-    `odd` says that phi is odd. The function that is averaged must then be even.
-    """
-    x, weights = _half_normal(nodes)
-    x, weights = (array.reshape((1,) * s.ndim + (-1,)) for array in (x, weights * x if first_moment else weights))
-    points = s[..., None] * x
-    mirrored = function(points) if odd else (-1 if first_moment else 1) * function(-points)
-    return jnp.sum((function(points) + mirrored) * weights, axis=-1)
+    return Transfer(
+        function,
+        gain if _settings(transfer.gain, quadrature_gain) else transfer.gain,
+        functools.partial(rough_mean, function) if _settings(transfer.mean, quadrature_mean) else transfer.mean,
+    )
 
 
-def _slope(function: Function) -> Function:
-    """The derivative of a function that acts entry by entry."""
-    return lambda x: jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
-
-
-@functools.lru_cache
-def _half_normal(nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of a quadrature for the standard normal distribution on its positive half."""
-    y, weights = scipy.special.roots_legendre(nodes)
-    y = STRETCH * (y + 1) / 2
-    x = REACH * np.sinh(y) / np.sinh(STRETCH)
-    spread = REACH * np.cosh(y) / np.sinh(STRETCH) * STRETCH / 2
-    return x, spread * weights * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
-
-
-@in_float64
-def _is_odd(function: Function) -> bool:
-    return bool(np.allclose(function(jnp.asarray(-SIGNS)), -np.asarray(function(jnp.asarray(SIGNS))), rtol=1e-12, atol=1e-12))
+def _settings(average: Any, quadrature: Any) -> Any:
+    """The settings of an average that comes from this quadrature; None for another average."""
+    return average.args if isinstance(average, functools.partial) and average.func is quadrature else None
 
 
 @in_float64
@@ -203,7 +163,7 @@ def _check_gain(transfer: Transfer) -> None:
     """Raise ValueError unless the gain is, roughly, the Gaussian average of phi'."""
     must = "be the average of phi'(sqrt(variance) xi) over normal xi"
     variance = jnp.asarray([0.1, 1.0, 3.0])
-    expected = np.asarray(_half_sum(_slope(transfer.function), False, jnp.sqrt(variance), ROUGH_NODES))
+    expected = np.asarray(half_sum(slope(transfer.function), False, jnp.sqrt(variance), ROUGH_NODES))
     try:
         found = np.asarray(transfer.gain(variance))  # pyright: ignore[reportOptionalCall]
     except Exception as error:  # a function of the user may raise anything
@@ -213,40 +173,55 @@ def _check_gain(transfer: Transfer) -> None:
         raise argument_error("gain", must, came)
 
 
-@functools.lru_cache
 @in_float64
-def _resolution(function: Function, odd: bool) -> tuple[int, float]:
-    """The number of nodes that the gain of phi needs on each side, and the error that is left (relative, for gains above 1).
+def _check_mean(transfer: Transfer) -> None:
+    """Raise ValueError unless the mean is, roughly, the Gaussian average of phi, with finite slopes."""
+    must = "be the average of phi(mu + sqrt(variance) xi) over normal xi, with finite slopes in mu and variance"
+    mu, variance = jnp.asarray([[0.0], [0.6], [-1.7]]), jnp.asarray([[0.0, 0.1, 1.0, 3.0]])
+    points = jnp.broadcast_arrays(mu, variance)
+    _, h, weights = half_lines(points[0], points[1], ROUGH_NODES)
+    expected = np.sum(weights * np.asarray(transfer.function(h)), axis=-1)
+    mean: Any = transfer.mean
+    try:
+        found = np.asarray(mean(mu, variance))
+        slopes = np.asarray(jax.grad(lambda at: jnp.sum(mean(*at)))(points))
+    except Exception as error:  # a function of the user may raise anything
+        raise argument_error("mean", must, f"it gave {type(error).__name__}: {error}") from error
+    if found.shape != expected.shape:
+        came = f"it made shape {found.shape} of the shapes {mu.shape} and {variance.shape}"
+        raise argument_error("mean", must, came, "Both arrays broadcast.")
+    wrong = ~np.isclose(found, expected, atol=ROUGH_ERROR)
+    if wrong.any():
+        came = f"{_at(points, wrong)} it is {found[wrong][0]:.4g}, while the average is about {expected[wrong][0]:.4g}"
+        raise argument_error("mean", must, came)
+    infinite = ~np.isfinite(slopes).all(axis=0)
+    if infinite.any():
+        mend = "Activity may start there. For example, add a tiny number to a variance under a root."
+        raise argument_error("mean", must, f"{_at(points, infinite)} it has another slope", mend)
 
-    The error is the larger of two distances: from the gain with twice as many nodes, and from E[xi phi(s xi)] / s, which is the
-    gain too, and includes jumps of phi, which phi' does not show.
-    """
 
-    @functools.partial(jax.jit, static_argnums=1)
-    def remaining(scales: Any, nodes: int) -> Any:
-        gain = _half_sum(_slope(function), odd, scales, nodes)
-        finer = _half_sum(_slope(function), odd, scales, 2 * nodes)
-        other = _half_sum(function, odd, scales, 2 * nodes, first_moment=True) / scales
-        distance = jnp.maximum(jnp.abs(gain - finer), jnp.abs(gain - other))
-        return jnp.max(distance / jnp.maximum(jnp.abs(finer), 1.0))
-
-    nodes, error = NODES[0], np.inf
-    for nodes in NODES:
-        error = float(remaining(SCALES, nodes))
-        if error < LARGEST_QUADRATURE_ERROR:
-            break
-    return nodes, error
+def _at(points: Any, where: Any) -> str:
+    mu, variance = (float(np.asarray(values)[where][0]) for values in points)
+    return f"at mu = {mu:g} and variance = {variance:g}"
 
 
 def require_gain(transfer: Transfer) -> None:
     """Raise ValueError if quadrature of phi' gives a wrong gain. For example, phi has a kink away from 0, or jumps."""
-    if not _is_quadrature(transfer):
-        return
-    _, error = _resolution(*transfer.gain.args)  # pyright: ignore[reportFunctionMemberAccess, reportOptionalMemberAccess]
+    if settings := _settings(transfer.gain, quadrature_gain):
+        _require("gain", resolution(*settings)[1], "Transfer(phi, gain) with the Gaussian average of phi'")
+
+
+def require_mean(transfer: Transfer) -> None:
+    """Raise ValueError if quadrature of phi gives a wrong mean, or wrong slopes of it. See `require_gain`."""
+    if settings := _settings(transfer.mean, quadrature_mean):
+        _require("mean", mean_resolution(*settings)[1], "Transfer(phi, mean=mean) with the Gaussian average of phi")
+
+
+def _require(name: str, error: float, transfer: str) -> None:
     if not error < LARGEST_QUADRATURE_ERROR:
         raise argument_error(
             "phi",
             "be continuous, and smooth away from 0, for overlaps",
-            f"the quadrature of its gain has an error of about {error:.1g}",
-            "Pass overlaps.Transfer(phi, gain) with the Gaussian average of phi' as gain, or use a network of neurons.",
+            f"the quadrature of its {name} has an error of about {error:.1g}",
+            f"Pass overlaps.{transfer} as {name}, or use a network of neurons.",
         )

@@ -187,8 +187,7 @@ def grams(dataset: xr.Dataset) -> np.ndarray:
 
 def layout_of(dataset: xr.Dataset) -> Layout:
     """The layout (the order and names of the connectivity vectors) of the network that a run of `learn` trained."""
-    start = description(dataset, "state")
-    return Layout(start["inputs"], start["rank"], start["outputs"])
+    return Layout.of(description(dataset, "state"))
 
 
 def description(dataset: xr.Dataset, name: str) -> Any:

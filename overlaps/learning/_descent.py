@@ -39,14 +39,14 @@ class Settings(NamedTuple):
     problem: Problem
     learning_rate: Float[AnyArray, "*batch"]
     key: Any
-    rates: Float[AnyArray, "*batch 1 trained"]
+    rates: Float[AnyArray, "*batch rows trained"]
     stops: Float[AnyArray, "*batch 2"]
 
 
 def descend(
     problem: Problem,
     rule: GradientDescent,
-    rates: Float[np.ndarray, "1 trained"],
+    rates: Float[np.ndarray, "rows trained"],
     key: Any,
     chunks: list[np.ndarray],
     lost: Bool[np.ndarray, "*batch"],

@@ -30,7 +30,7 @@ DESCRIBED = {
     for kind in (
         *(RNN, Transfer, GradientFlow, GradientDescent, Phase),
         *(tasks.LinearFilter, tasks.LabelNoise, tasks.Trials, tasks.FreshTrials),
-        *(tasks.FlipFlop, tasks.DecisionMaking, tasks.Teacher, tasks.WhiteNoise),
+        *(tasks.FlipFlop, tasks.DecisionMaking, tasks.Teacher, tasks.WhiteNoise, tasks.TrialPool),
     )
 }
 FUNCTIONS = {

@@ -42,13 +42,13 @@ class Settings(NamedTuple):
 
     tolerances: Float[AnyArray, "2"]
     stops: Float[AnyArray, "2"]
-    rates: Float[AnyArray, "1 trained"]
+    rates: Float[AnyArray, "rows trained"]
 
 
 def integrate(
     problem: Problem,
     rule: GradientFlow,
-    rates: Float[np.ndarray, "1 trained"],
+    rates: Float[np.ndarray, "rows trained"],
     chunks: list[np.ndarray],
     lost: Bool[np.ndarray, "*batch"],
     resumed: Resumption | None = None,

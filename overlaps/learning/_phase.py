@@ -91,7 +91,7 @@ class Run:
         self.phase, self.rnn, self.batch, self.observed, self._first = phase, rnn, batch, observed, state
         task, rule = phase.task, phase.rule
         dtype = np.result_type(*(leaf.dtype for leaf in jax.tree.leaves(state) if np.issubdtype(leaf.dtype, np.floating)))
-        self.rates = np.asarray(state.layout.columns(dict(rule.rates or {})), dtype)
+        self.rates = np.atleast_2d(state.rates(dict(rule.rates or {})).astype(dtype))
         if not self.rates.any():
             raise argument_error("rates", "leave something to learn", "every vector is frozen")
         self.per_neuron = _sees_neurons(state, rule)
@@ -112,15 +112,16 @@ class Run:
             unfit = ~task.admits(_filled_in(state, lost), self.rnn) & ~lost
             unfit &= not np.all(lost | unfit)
             lost = lost | unfit
-        columns = tuple(int(column) for column in np.flatnonzero(self.rates))
+        columns = tuple(int(column) for column in np.flatnonzero(self.rates.any(axis=0)))
         state = _filled_in(state, lost)
         self._lost, self._last = lost, None
         objective = task.objective(state, self.rnn)
         if self.batch is not None:
             state = state if state.batch else _repeated(state, self.batch)
         shared = self.batch is not None and not task.batch
-        self.problem = Problem(state, objective, columns, self.per_neuron, self.observed, shared)
-        trained = self.rates[None, list(columns)]
+        trained = self.rates[:, list(columns)]
+        frozen = None if trained.all() else np.broadcast_to(trained == 0, (*lost.shape, *trained.shape))
+        self.problem = Problem(state, objective, columns, self.per_neuron, self.observed, shared, frozen)
         resumed = None
         if earlier:
             self._last = earlier[-1]

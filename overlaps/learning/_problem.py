@@ -30,6 +30,7 @@ class Problem(eqx.Module):
     per_neuron: bool = eqx.field(static=True)
     observed: tuple[str, ...] = eqx.field(static=True, default=())
     shared: bool = eqx.field(static=True, default=False)  # whether the networks of a batch have one objective
+    frozen: Any = None  # for columns that learn only in part, whether each entry is frozen; a run does not see frozen entries
 
     def split(self) -> tuple[Any, "Problem"]:
         """What the networks of a batch share, and the problem with the arrays of each network alone, for `joined`."""
@@ -46,11 +47,14 @@ class Problem(eqx.Module):
 
     def parameters(self) -> Parameters:
         """The parameters from which the rule starts."""
-        return self.start.factor[..., list(self.columns)] * self._scale(self.start.factor.ndim)
+        parameters = self.start.factor[..., list(self.columns)] * self._scale(self.start.factor.ndim)
+        return parameters if self.frozen is None else np.where(self.frozen, 0.0, parameters)
 
     def factor(self, parameters: Parameters) -> Float[AnyArray, "rows D"]:
         """The whole factor, with the frozen columns."""
         trained = parameters / self._scale()
+        if self.frozen is not None:
+            trained = jnp.where(self.frozen, self.start.factor[:, list(self.columns)], trained)
         if len(self.columns) == self.start.factor.shape[-1]:
             return trained
         return jnp.asarray(self.start.factor).at[:, list(self.columns)].set(trained)
@@ -83,9 +87,14 @@ class Problem(eqx.Module):
     def state(self, parameters: Parameters) -> State:
         """The state that has these parameters, in NumPy arrays. Frozen columns stay as they were."""
         factor = np.array(self.start.factor)
-        factor[..., list(self.columns)] = np.asarray(parameters) / self._scale(factor.ndim)
+        trained = np.asarray(parameters) / self._scale(factor.ndim)
+        frozen = False if self.frozen is None else self.frozen
+        factor[..., list(self.columns)] = np.where(frozen, factor[..., list(self.columns)], trained)
         return self.start.with_factor(factor)
 
     def _scale(self, ndim: int = 2) -> Any:
         """The numbers that turn columns of the factor into parameters, for arrays with `ndim` dimensions."""
-        return self.start.scales[list(self.columns)].reshape(*[1] * (ndim - 1), -1) if self.per_neuron else 1.0
+        if not self.per_neuron:
+            return 1.0
+        scales = self.start.scales[..., list(self.columns)]
+        return scales.reshape(*[1] * (ndim - scales.ndim), *scales.shape)

@@ -51,7 +51,7 @@ def conserved(state: State | xr.Dataset, rnn: RNN | None = None, rates: Mapping[
         raise argument_error("state", "be a network, or a Dataset of `learn`", f"{type(state).__name__} came")
     if rnn is None:
         raise argument_error("rnn", "be given with a state", "None came", "What is conserved depends on phi: pass the RNN.")
-    return state.charges(np.asarray(state.layout.columns(rates or {})), rnn.phi == "linear")
+    return state.charges(np.asarray(_of_vectors(state.layout, rates)), rnn.phi == "linear")
 
 
 def _along(dataset: xr.Dataset, rates: dict[str, float] | None) -> xr.Dataset:
@@ -60,7 +60,7 @@ def _along(dataset: xr.Dataset, rates: dict[str, float] | None) -> xr.Dataset:
         came = "the Dataset has none, as that of a network whose whole W learned"
         raise argument_error("state", "be a network, or the Dataset of a network with overlaps", came, mend)
     layout = layout_of(dataset)
-    scale = _rates_of(dataset, layout) if rates is None else layout.columns(rates)
+    scale = _rates_of(dataset, layout) if rates is None else _of_vectors(layout, rates)
     linear = description(dataset, "rnn")["phi"] == "linear"
     charges = gram_charges(grams(dataset), layout, np.asarray(scale), linear)
     lead = dataset["loss"].dims
@@ -72,7 +72,7 @@ def _rates_of(dataset: xr.Dataset, layout: Layout) -> list[float]:
     """The relative learning rates of a run, one per vector. Raises ValueError if phases have different ones."""
     rule = description(dataset, "rule")
     rules = [phase["rule"] for phase in description(dataset, "task")] if rule is None else [rule]
-    first, *others = [layout.columns(rule["rates"] or {}) for rule in rules]
+    first, *others = [_of_vectors(layout, rule["rates"]) for rule in rules]
     if any(other != first for other in others):
         raise argument_error(
             "rates",
@@ -81,6 +81,11 @@ def _rates_of(dataset: xr.Dataset, layout: Layout) -> list[float]:
             "Different rates conserve different charges: pass the rates of the phase that you want to see, {} if all are 1.",
         )
     return first
+
+
+def _of_vectors(layout: Any, rates: Mapping[str, float] | None) -> list[float]:
+    """The relative learning rates of the vectors. That of a readout bias, which is no vector, is left out."""
+    return layout.columns({name: rate for name, rate in (rates or {}).items() if name != "c"})
 
 
 def metric(state: State, rnn: RNN, rates: Mapping[str, float] | None = None) -> xr.DataArray:
@@ -104,7 +109,7 @@ def metric(state: State, rnn: RNN, rates: Mapping[str, float] | None = None) -> 
         raise argument_error("state", "be a network, or its overlaps", f"{type(state).__name__} came")
     layout = state.layout
     gram = np.asarray(state.gram)
-    weights = np.diag(layout.columns(checked_rates(rates) or {}))
+    weights = np.diag(_of_vectors(layout, checked_rates(rates)))
     rows, columns = (np.array([getattr(pair, side) for pair in layout.pairs]) for side in ("row", "column"))
 
     def pairs(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, in_float64, said
-from overlaps.connectivity import Overlaps
+from overlaps.connectivity import Overlaps, require_no_constants
 from overlaps.dynamics import RNN
 from overlaps.tasks import LinearFilter, Trials, squared_error
 
@@ -86,3 +86,4 @@ def require_overlaps(state: Any, name: str = "net") -> None:
     if not isinstance(state, Overlaps) or state.gram.ndim > 2:
         came = f"a batch of {state.gram.shape[0]}" if isinstance(state, Overlaps) else type(state).__name__
         raise argument_error(name, "be a single Overlaps", f"{came} came")
+    require_no_constants(state)

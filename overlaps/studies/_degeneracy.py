@@ -174,7 +174,7 @@ def _checked(nets: tuple[Any, Any], task: Any, rnn: Any) -> SampledLoss:
 def _before(net: Overlaps, network: Network, rnn: RNN, samples: int) -> dict[str, Any]:
     """Impulse response and mean square activity, of theory and of simulation."""
     trials = impulses(net.inputs, samples, rnn.step(None))
-    latents, split = rnn.latents(net, trials).values, net.inputs + net.rank
+    latents, split = rnn.latents(net, trials).values, net.layout.driving
     activity = rnn.activity(network, trials).values
     power = [np.einsum("itp,pq,itq->it", latents, net.gram[:split, :split], latents), np.mean(activity**2, axis=-1)]
     output = [rnn.output(state, trials).values for state in (net, network)]

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error, in_float64, number, real_array, said
-from overlaps.connectivity import Layout, Overlaps, State
+from overlaps.connectivity import Layout, Overlaps, State, require_no_constants
 from overlaps.dynamics import RNN
 from overlaps.studies._slice import interval
 
@@ -182,6 +182,7 @@ def equivalent(overlaps: Overlaps, rnn: RNN, set: Mapping[str, Any]) -> Overlaps
 def _low_rank(state: Any) -> State:
     if not (isinstance(state, State) and isinstance(state.layout, Layout)):
         raise argument_error("state", "be an Overlaps, a Network or a MeanField", f"{type(state).__name__} came")
+    require_no_constants(state)
     return state
 
 

@@ -43,7 +43,7 @@ def weight_noise_covariance(net: Overlaps, rnn: RNN, samples: int) -> Covariance
     and E = [v z]^T Xi [m u] / N^(3/2). The entries of E have the covariance C x A / N (a Kronecker product), with C = [v z]^T
     [v z] / N and A = [m u]^T [m u] / N. So the change of the response depends on all overlaps.
     """
-    dt, split = rnn.step(None), net.inputs + net.rank
+    dt, split = rnn.step(None), net.layout.driving
     latents = rnn.latents(net, impulses(net.inputs, samples, dt)).values
     slopes = np.einsum("kjor,ijq->koirq", _answers_to_kicks(net, rnn, samples) * dt / rnn.tau, latents, optimize=True)
     roots = square_root(_readers(net)), square_root(net.gram[:split, :split])
@@ -126,7 +126,7 @@ def _answers_to_kicks(net: Overlaps, rnn: RNN, samples: int) -> Float[np.ndarray
 
 
 def _readers(net: Overlaps) -> Any:
-    split = net.inputs + net.rank
+    split = net.layout.driving
     return net.gram[split:, split:]
 
 

@@ -11,8 +11,8 @@ import scipy.stats
 import xarray as xr
 from tqdm.auto import tqdm
 
-from overlaps._support import argument_error, count, number, random_key, said, warn
-from overlaps.connectivity import Overlaps, refinements
+from overlaps._support import argument_error, count, flag, number, random_key, said, warn
+from overlaps.connectivity import Overlaps, Populations
 from overlaps.dynamics import RNN
 from overlaps.learning import VERSION, DivergenceError, describe, learn
 from overlaps.studies._verdict import verdict
@@ -24,7 +24,7 @@ CONFIDENCE = 0.95
 
 
 def validate(
-    net: Overlaps,
+    net: Overlaps | Populations,
     task: Any,
     rnn: RNN,
     rule: Any = None,
@@ -45,7 +45,7 @@ def validate(
     the mean field. It comes from the Gaussian closure of nonlinear networks, which assumes that the connectivity vectors are
     jointly Gaussian over neurons, and more neurons do not reduce it. Equations and figures: docs/large_n.md.
 
-    - `net`: the initial overlaps of one network.
+    - `net`: the initial overlaps of one network, or its populations.
     - `task`, `rnn`, `rule`: as in `learn`, for single networks and without early stops.
     - `sizes`: numbers of neurons, at least two. `seeds`: number of networks of each size.
     - `key`: a jax.random key or an integer seed, for the networks and for tasks that draw samples. All runs see the same
@@ -108,7 +108,7 @@ def validate(
 
 
 def learn_mean_field(
-    net: Overlaps,
+    net: Overlaps | Populations,
     task: Any,
     rnn: RNN,
     rule: Any = None,
@@ -121,7 +121,7 @@ def learn_mean_field(
 
     The nodes are those of a quadrature over the distribution of neurons (docs/large_n.md, "The mean field").
 
-    - `net`: the initial overlaps. `task`, `rnn`, `rule`: as in `learn`.
+    - `net`: the initial `Overlaps` or `Populations`. `task`, `rnn`, `rule`: as in `learn`.
     - `nodes`: "auto" adds nodes until no trained overlap changes by more than `tolerance`. A number of nodes is used as it is,
       and compared with the next coarser set of nodes.
     - `nodes_key`: a jax.random key or an integer seed, for scattered nodes (Sobol points), which many vectors need.
@@ -133,7 +133,7 @@ def learn_mean_field(
     `Overlaps.mean_field` do.
     """
     tolerance = number("tolerance", tolerance, above=0.0)
-    ladder = refinements(net.layout.size)
+    ladder = net.refinements
     if nodes != "auto":
         nodes = count("nodes", nodes)
         ladder = [max([rung for rung in ladder if rung < nodes], default=max(1, nodes // 2)), nodes]
@@ -155,13 +155,13 @@ def learn_mean_field(
 
 
 def _checked(net: Any, task: Any, rule: Any, sizes: Any, exact: Any) -> tuple[list[int], bool]:
-    if not isinstance(net, Overlaps) or net.gram.ndim != 2:
-        raise argument_error("net", "be a single Overlaps", f"{net!r} came", "For a Network, pass network.overlaps().")
-    if not isinstance(exact, bool | np.bool_):
-        raise argument_error("exact", "be True or False", f"{exact!r} came")
+    if not isinstance(net, Overlaps | Populations) or net.batch:
+        mend = "For a Network, pass network.overlaps() or Populations.fit(network, count, key)."
+        raise argument_error("net", "be a single Overlaps or Populations", f"{net!r} came", mend)
+    exact = flag("exact", exact)
     if not isinstance(sizes, Sequence | np.ndarray) or len(set(sizes)) < 2:
         raise argument_error("sizes", "hold at least two numbers of neurons", f"{sizes!r} came")
-    least = net.layout.size if exact else 2
+    least = net.layout.size if exact and isinstance(net, Overlaps) else 2
     phases = [(phase.task, phase.rule) for phase in task] if isinstance(task, Sequence) else [(task, rule)]
     for one, each in phases:
         if getattr(each, "stop_loss", None) is not None or getattr(each, "stop_gradient", None) is not None:
@@ -171,7 +171,7 @@ def _checked(net: Any, task: Any, rule: Any, sizes: Any, exact: Any) -> tuple[li
             raise argument_error(
                 "rule", "be one of a single network, and so must the task", "a batch came", "Validate them one by one."
             )
-    return sorted({count("sizes", size, least=least) for size in sizes}), bool(exact)
+    return sorted({count("sizes", size, least=least) for size in sizes}), exact
 
 
 def _compared(networks: list[Any], run: Any, theory: xr.Dataset, mean_field: xr.Dataset) -> xr.Dataset:

@@ -26,6 +26,8 @@ from overlaps.tasks._label_noise import (
     LabelNoise as LabelNoise,
     label_noise as label_noise,
 )
+from overlaps.tasks._neurogym import from_neurogym as from_neurogym
+from overlaps.tasks._pool import TrialPool as TrialPool
 from overlaps.tasks._task import (
     Task as Task,
     first_of as first_of,

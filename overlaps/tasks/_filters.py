@@ -22,7 +22,7 @@ from overlaps._support import (
     parameter,
     real_array,
 )
-from overlaps.connectivity import State
+from overlaps.connectivity import State, require_no_constants
 from overlaps.dynamics import LARGEST_PANEL_NORM, LARGEST_TAYLOR_NORM, RNN, quadrature
 from overlaps.tasks._filter_losses import GramianLoss, SampledLoss
 from overlaps.tasks._task import Task, evaluate, refuse_batch, require_sizes
@@ -161,6 +161,7 @@ class LinearFilter(Task):
     def _check(self, state: State, rnn: RNN) -> None:
         rnn.require_linear()
         require_sizes(state, self.inputs, self.outputs)
+        require_no_constants(state)
         if self.horizon is not None or is_traced(state):
             return
         unstable = np.flatnonzero(~self._stable(state, rnn))
