@@ -127,12 +127,9 @@ class Store:
 
     def _compare(self, name: Path, identity: dict[str, Any]) -> None:
         """Raise ValueError if the store holds another run."""
-        try:
-            known = json.loads(name.read_bytes())
-            known["format"]
-        except (ValueError, KeyError, TypeError) as error:
-            must = "be a store of `learn`"
-            raise argument_error("store", must, f"{str(name)!r} is damaged: {error}", ELSEWHERE) from error
+        known = _parsed(name.read_bytes())
+        if not isinstance(known, dict) or "format" not in known:
+            raise argument_error("store", "be a store of `learn`", f"{str(name)!r} is damaged", ELSEWHERE)
         for key, value in identity.items():
             both = [comparable(_parsed(one)) for one in (known.get(key), value)]
             if not equal(*both):
