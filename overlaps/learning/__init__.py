@@ -17,7 +17,6 @@ from overlaps.learning._datasets import (
     layout_of as layout_of,
 )
 from overlaps.learning._describe import (
-    comparable as comparable,
     describe as describe,
     difference as difference,
     restore as restore,

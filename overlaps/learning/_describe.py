@@ -140,7 +140,7 @@ def _numbers(array: Any) -> Any:
         kind, numbers = str(jax.random.key_impl(array)), _numbers(jax.random.key_data(array))
         return numbers if kind == KEYS else {"random_key": kind, "numbers": numbers}
     array = np.asarray(array)
-    if array.size <= LARGE and array.dtype.kind not in "cmMSV":  # JSON has no complex numbers, dates and bytes
+    if array.size <= LARGE and array.dtype.kind not in "cmMS":  # JSON has no complex numbers, dates and bytes
         return array.tolist()
     packed = base64.b64encode(zlib.compress(array.tobytes())).decode()
     return {"packed": packed, "dtype": array.dtype.str, "shape": list(array.shape)}

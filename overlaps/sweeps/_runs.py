@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import warnings
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +15,8 @@ import xarray as xr
 from overlaps._support import argument_error, random_key
 from overlaps.connectivity import State
 from overlaps.dynamics import RNN
-from overlaps.learning import DivergenceError, GradientDescent, Phase, comparable, describe, learn
+from overlaps.learning import DivergenceError, GradientDescent, Phase, describe, learn
+from overlaps.sweeps._fingerprint import Fingerprint
 from overlaps.tasks import Task
 
 # The sweep lists the networks that diverge, so these warnings of `learn` say nothing new.
@@ -72,10 +74,16 @@ class Setup:
 
     def description(self) -> str:
         """What the setup is, as a JSON text. Large arrays are told by a checksum."""
+        return json.dumps(_short(self._described()))
+
+    def fingerprint(self) -> Fingerprint:
+        """What the setup is, in a few numbers."""
+        return Fingerprint.of(self._described())
+
+    def _described(self) -> Any:
         task = self.phases if self.named else self.phases[0].task
         rule = None if self.named else self.phases[0].rule
-        parts = {"state": self.state, "task": task, "rnn": self.rnn, "rule": rule, "key": self.key}
-        return json.dumps(comparable(describe(parts)))
+        return describe({"state": self.state, "task": task, "rnn": self.rnn, "rule": rule, "key": self.key})
 
 
 def built(build: Callable[..., Any], point: Mapping[str, Any]) -> Setup | str:
@@ -193,3 +201,11 @@ def _joined(phases: list[Phase]) -> Phase:
 def _stacked(trees: Sequence[Any]) -> Any:
     """One tree with a leading axis on all of its arrays."""
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+
+
+def _short(description: Any) -> Any:
+    if isinstance(description, Mapping):
+        if "packed" in description:
+            return {**description, "packed": zlib.crc32(description["packed"].encode())}
+        return {name: _short(value) for name, value in description.items()}
+    return [_short(value) for value in description] if isinstance(description, list) else description
