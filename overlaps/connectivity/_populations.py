@@ -159,6 +159,10 @@ class Populations(State):
         return {"populations": self.weights.shape[-1], **self.layout.description}
 
     @property
+    def description(self) -> dict[str, Any]:
+        return self.sizes
+
+    @property
     def readout_bias(self) -> Any:
         return self.c
 
