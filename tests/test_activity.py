@@ -145,3 +145,10 @@ def test_what_does_not_fit_is_named():
     for call, message in cases:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_inputs_in_single_precision_drive_states_in_double_precision():
+    rnn, inputs = ov.RNN("tanh", dt=0.1), np.linspace(0, 1, 5).astype(np.float32)
+    net = ov.Overlaps.random(0)
+    for state in (net, net.sample(20, 0), ov.DenseNetwork.random(0, 6, 0.3)):
+        np.testing.assert_array_equal(rnn.output(state, inputs), rnn.output(state, inputs.astype(float)))

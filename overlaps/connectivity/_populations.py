@@ -22,6 +22,7 @@ from overlaps.connectivity._protocols import Model, Results, Simulator, Variable
 from overlaps.connectivity._quadrature import gaussian_nodes, refinements
 from overlaps.connectivity._readout_bias import checked_bias, stored_bias, tracked_bias, with_row, without_row
 from overlaps.connectivity._state import State, scalar
+from overlaps.connectivity._weights import checked_weights
 
 MEND = "No neurons have these covariances: lower the off-diagonal entries or raise the diagonal ones."
 
@@ -44,7 +45,7 @@ class Populations(State):
     1, and for matrices that are no covariances.
 
     >>> net = Populations([0.5, 0.5], [[0, 1, 1, 0], [0, -1, -1, 0]], [np.eye(4), np.eye(4)])
-    >>> net.overlaps()["vu"].tolist()  # from the means alone
+    >>> net.overlaps()["vu"].round(9).tolist()  # from the means alone
     [[1.0]]
     """
 
@@ -76,9 +77,7 @@ class Populations(State):
     ):
         layout = Layout.checked(inputs, rank, outputs, bias, initial)
         self.inputs, self.rank, self.outputs, self.bias, self.initial = dataclasses.astuple(layout)
-        self.weights, means = real_array("weights", weights), real_array("means", means)
-        if self.weights.ndim not in (1, 2) or 0 in self.weights.shape:
-            raise argument_error("weights", "have shape (populations,) and not be empty", f"its shape is {self.weights.shape}")
+        self.weights, means = checked_weights(weights), real_array("means", means)
         shape = (*self.weights.shape, layout.size)
         covariances = real_array("covariances", covariances)
         for name, array, expected in (("means", means, shape), ("covariances", covariances, (*shape, layout.size))):
@@ -86,20 +85,9 @@ class Populations(State):
                 mend = "Pass `inputs`, `rank` and `outputs`, and order the vectors as [m.. u.. v.. z..]."
                 came = f"its shape is {array.shape}"
                 raise argument_error(name, f"have shape {expected}, for these weights and vectors", came, mend)
-        self._check_weights()
         self.means = means if is_traced(means) else means.astype(float)
         self.covariances = checked_symmetric("covariances", covariances, MEND)
         self.c = checked_bias(c, self.weights.shape[:-1], outputs)
-
-    def _check_weights(self) -> None:
-        if is_traced(self.weights):
-            return
-        if np.any(self.weights <= 0):
-            empty = sorted({int(place[-1]) for place in np.argwhere(self.weights <= 0)})
-            mend = "Leave populations without neurons out."
-            raise argument_error("weights", "be positive", f"those of the populations {empty} are not", mend)
-        if not np.allclose(self.weights.sum(-1), 1, atol=1e-6):
-            raise argument_error("weights", "have the sum 1", f"their sum is {np.max(self.weights.sum(-1)):.6g}")
 
     @classmethod
     def from_labels(cls, network: Network, labels: Sequence[Any]) -> "Populations":

@@ -245,6 +245,7 @@ class RNN(eqx.Module):
             came = f"its shape is {array.shape}"
             raise argument_error("inputs", f"have shape (time, {count}) or (trials, time, {count}), and not be empty", came)
         step = self.step(dt)
+        array = array.astype(np.promote_types(array.dtype, jax.tree.leaves(state)[0].dtype))
         trials = array if array.ndim == 3 else array[None]
         latents, output = _simulate(self, state, trials, step)
         times = ("time", step * np.arange(1, trials.shape[1] + 1), said("time", "as tau"))
