@@ -43,7 +43,7 @@ class Populations(State):
     1, and for matrices that are no covariances.
 
     >>> net = Populations([0.5, 0.5], [[0, 1, 1, 0], [0, -1, -1, 0]], [np.eye(4), np.eye(4)])
-    >>> net.overlaps()["vu"].tolist()  # from the means alone
+    >>> net.overlaps()["vu"].round(12).tolist()  # from the means alone
     [[1.0]]
     """
 
