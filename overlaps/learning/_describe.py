@@ -66,8 +66,11 @@ def describe(thing: Any) -> Any:
     if isinstance(thing, tuple | list):
         return [describe(value) for value in thing]
     if isinstance(thing, State) or DESCRIBED.get(type(thing).__name__) is type(thing):
-        fields = dataclasses.fields(thing)  # pyright: ignore[reportArgumentType]
-        arguments = {field.metadata.get("argument", field.name): describe(getattr(thing, field.name)) for field in fields}
+        arguments = {}
+        for field in dataclasses.fields(thing):  # pyright: ignore[reportArgumentType]
+            value = getattr(thing, field.name)
+            if not (field.metadata.get("only_if_set") and (value is None or value is False)):
+                arguments[field.metadata.get("argument", field.name)] = describe(value)
         return {"type": type(thing).__name__, **arguments}
     name = getattr(thing, "__name__", type(thing).__name__)
     if isinstance(thing, Factory) and _is_public(optax, thing.function):
