@@ -37,17 +37,20 @@ def load() -> dict[str, np.ndarray]:
         "targets": np.eye(3)[truth],  # one-hot: fixation, choice 1, choice 2
         "mask": ((start <= step) & (step < end)).any(axis=1)[..., None],
         "outputs": file["outputs"],
+        "stimulus": (file["periods"][:, 1, :1] <= step) & (step < file["periods"][:, 1, 1:]),
+        "running": step < end[:, -1],  # not the zeros after the end of a trial
         "last": (np.arange(len(truth)), end[:, -1, 0] - 1),  # the last step of each trial
     }
 
 
-def folded(network: ov.Network, rnn: ov.RNN, inputs: np.ndarray) -> ov.Network:
-    """The same network, with all entries of a neuron times -1 if its mean activity is negative.
+def folded(network: ov.Network, rnn: ov.RNN, trials: dict[str, np.ndarray]) -> ov.Network:
+    """The same network, with all entries of a neuron times -1 if its mean rate is negative.
 
     tanh is odd. So a neuron with the entries -m, -u, -v, -z does the same as one with m, u, v, z: output and overlaps stay as
     they are. But the neurons are then one half of a symmetric cloud, which a few Gaussians describe much better.
     """
-    sign = np.sign(rnn.activity(network, inputs).mean(("trial", "time")).values)[:, None]
+    rates = rnn.rate(rnn.activity(network, trials["inputs"]))[trials["running"]]
+    sign = np.sign(rates.mean(axis=0))[:, None]
     return ov.Network(*(block * sign for block in (network.m, network.u, network.v, network.z)))
 
 
@@ -79,15 +82,14 @@ def draw_changes(ax: Any, change: np.ndarray, labels: tuple[str, ...]) -> None:
     ax.figure.colorbar(image, ax=ax, label="change of overlap (in the frame: invisible)", shrink=0.8)
 
 
-def draw_errors(ax: Any, fits: dict[str, Any]) -> None:
+def draw_errors(ax: Any, errors: dict[str, dict[int, float]], redraws: list[float]) -> None:
     """How far the output of the theory is from that of the network."""
-    redraws = fits["folded"].report["resampling_error"].values
     ax.axhspan(*np.quantile(redraws, [0.25, 0.75]), color="0.9", label="neurons redrawn (quartiles, median)")
     ax.axhline(np.median(redraws), color="0.6")
-    for (name, fit), style in zip(fits.items(), ("o--", "o-"), strict=True):
-        ax.plot(fit.report["count"], fit.report["output_error"], style, color="C3", label=f"theory, neurons {name}")
+    for (name, found), style in zip(errors.items(), ("o--", "o-"), strict=True):
+        ax.plot(list(found), list(found.values()), style, color="C3", label=f"theory, neurons {name}")
     ax.set_xscale("log", base=2)
-    ax.set_xticks(fit.report["count"], fit.report["count"].values)
+    ax.set_xticks(list(found), list(map(str, found)))
     ax.set(xlabel="Gaussian populations", ylabel="relative error of the output", ylim=(0, None))
     ax.set_title("how exact is the theory?")
     ax.legend(fontsize="small", loc="lower left")
@@ -104,7 +106,7 @@ def draw_choices(ax: Any, right: dict[str, list[float]]) -> None:
     ax.legend(fontsize="small", ncols=2, loc="upper center")
 
 
-def draw_fixed_points(ax: Any, points: dict[tuple[str, str], xr.Dataset], paths: list[np.ndarray]) -> None:
+def draw_fixed_points(ax: Any, points: dict[tuple[str, str], xr.Dataset], paths: np.ndarray) -> None:
     """Fixed points, over the latents of the network on its trials."""
     for path in paths:
         ax.plot(*path.T, color="0.8", lw=0.8, zorder=0)
@@ -174,27 +176,34 @@ def main() -> None:
         listed = ", ".join(f"{label} {change[label]:+.2f}" for label in largest)
         print(f"  {len(change)} {name} overlaps: {size:.2f} (root mean square), most of all {listed}")
 
-    half = folded(network, rnn, inputs)
+    half = folded(network, rnn, trials)
     print(f"folding the neurons changes the output by {np.abs(rnn.output(half, inputs).values - output).max():.0e}")
+    others = [redrawn(network, seed) for seed in range(draws)]
     fits = {
-        name: ov.Populations.fit(state, counts, key=0, rnn=rnn, inputs=inputs, draws=draws)
+        name: {count: ov.Populations.fit(state, count, key=0) for count in counts}
         for name, state in (("as they are", network), ("folded", half))
     }
-    print(f"relative error of the output of the theory, for {counts} populations")
-    for name, fit in fits.items():
-        print(f"  neurons {name}: " + ", ".join(f"{error:.0%}" for error in fit.report["output_error"].values))
-    redraws = fits["folded"].report["resampling_error"].values
-    print(f"  network with redrawn neurons: {np.median(redraws):.0%} (median), {redraws.min():.0%} to {redraws.max():.0%}")
 
-    theory = fits["folded"].fits[counts[-1]]
-    states = {"network": network, "one Gaussian": network.overlaps(), "folded populations": theory}
-    others = [redrawn(network, seed) for seed in range(draws)]
+    def error(state: Any) -> float:
+        return float(np.sqrt(np.mean((rnn.output(state, inputs).values - output) ** 2) / np.mean(output**2)))
+
+    errors = {name: {count: error(fit) for count, fit in found.items()} for name, found in fits.items()}
+    redraws = [error(state) for state in others]
+    print("relative error of the output")
+    for name, found in errors.items():
+        listed = ", ".join(f"{value:.0%} ({count})" for count, value in found.items())
+        print(f"  theory (number of populations), neurons {name}: {listed}")
+    print(f"  network with redrawn neurons: {np.median(redraws):.0%} (median), {min(redraws):.0%} to {max(redraws):.0%}")
+
+    best = min(counts, key=errors["folded"].__getitem__)
+    print(f"from here on: {best} populations")
+    states = {"network": network, "one Gaussian": network.overlaps(), "folded populations": fits["folded"][best]}
     groups = {
         "network": [network],
         "neurons redrawn": others,
         "one Gaussian": [network.overlaps()],
-        "populations": [fits["as they are"].fits[counts[-1]]],
-        "folded populations": [theory],
+        "populations": [fits["as they are"][best]],
+        "folded populations": [fits["folded"][best]],
     }
     right = {
         name: [np.mean([correct(state, rnn, x, trials) for state in group]) for x in (inputs, swapped)]
@@ -203,6 +212,13 @@ def main() -> None:
     print("right choices, with the cues of the training and with swapped cues")
     for name, (same, other) in right.items():
         print(f"  {name}: {same:.0%}, {other:.0%}")
+    print("overlaps of v2 with the stimuli (m2 to m5), each neuron weighted by its slope phi'(h) while the stimuli are there")
+    slopes = 1 - rnn.rate(rnn.activity(network, inputs)) ** 2
+    for cue, channel in (("cue 1", 5), ("cue 2", 6)):
+        mean = slopes[trials["stimulus"] & (inputs[:, :1, channel] == 1)].mean(axis=0)
+        print(
+            f"  {cue}: " + ", ".join(f"{np.mean(network.v[:, 1] * mean * network.m[:, index]):+.2f}" for index in range(1, 5))
+        )
     points = {
         (name, cue): rnn.fixed_points(state, held, starts=64)
         for name, state in states.items()
@@ -217,20 +233,20 @@ def main() -> None:
     rule = ov.GradientDescent(0.05, options.steps)
     states |= {f"neurons redrawn {index + 1}": state for index, state in enumerate(others[:copies])}
     runs = {}
-    print("the reversed task: loss, right choices, correlation of the changes of overlaps with those in the network")
+    print("the reversed task: loss, right choices (with the old cues), correlation of the changes of overlaps with the network")
     for name, state in states.items():
         run = runs[name] = ov.learn(state, task, rnn, rule, saves=61)
         alike = [np.corrcoef(changes(run, visible), changes(runs["network"], visible))[0, 1] for visible in (True, False)]
         start, end = run["loss"].values[[0, -1]]
-        share = correct(ov.final_state(run), rnn, swapped, trials)
-        print(f"  {name}: {start:.3f} -> {end:.3f}, {share:.0%}, visible {alike[0]:.2f}, invisible {alike[1]:.2f}")
+        now, then = (correct(ov.final_state(run), rnn, x, trials) for x in (swapped, inputs))
+        print(f"  {name}: {start:.3f} -> {end:.3f}, {now:.0%} ({then:.0%}), visible {alike[0]:.2f}, invisible {alike[1]:.2f}")
 
     figure, axes = plt.subplots(2, 3, figsize=(15, 9), layout="constrained")
     draw_changes(axes[0, 0], network.gram - before.gram, network.layout.labels)
-    draw_errors(axes[0, 1], fits)
+    draw_errors(axes[0, 1], errors, redraws)
     draw_choices(axes[0, 2], right)
     paths = rnn.latents(network, inputs).sel(latent=["u1", "u2"]).values
-    draw_fixed_points(axes[1, 0], points, [path[: end + 1] for path, end in zip(paths, trials["last"][1], strict=True)])
+    draw_fixed_points(axes[1, 0], points, np.where(trials["running"][..., None], paths, np.nan))
     draw_losses(axes[1, 1], runs)
     draw_moves(axes[1, 2], runs)
     options.output.mkdir(parents=True, exist_ok=True)
