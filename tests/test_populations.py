@@ -308,10 +308,11 @@ class TestVisibleParts:
 def test_fixed_points_are_those_of_a_large_network():
     net = ov.Populations([0.5, 0.5], [[0, 1.5, 1.5, 1], [0, -1.5, -1.5, -1]], [0.1 * np.eye(4)] * 2)
     rnn = ov.RNN("tanh", dt=DT)
-    found, drawn = rnn.fixed_points(net), rnn.fixed_points(net.sample(100_000, 0))
-    np.testing.assert_allclose(found["position"], drawn["position"], atol=10 / np.sqrt(100_000))
-    assert found["kind"].values.tolist() == ["stable", "saddle", "stable"] or found.sizes["fixed_point"] == 3
-    assert "velocity" in rnn.phase_portrait(net, points=5)
+    found, drawn = rnn.fixed_points(net), rnn.fixed_points(net.sample(20_000, 0), starts=8)
+    np.testing.assert_allclose(found["position"], drawn["position"], atol=5 / np.sqrt(20_000))
+    assert found["kind"].values.tolist() == drawn["kind"].values.tolist() == ["stable", "unstable", "stable"]
+    portrait = rnn.phase_portrait(net, points=5)
+    assert portrait["velocity"].shape == (5, 1)
 
 
 class TestFitting:

@@ -77,7 +77,7 @@ def test_a_run_killed_at_ten_moments_ends_with_the_digits_of_one_that_was_not(na
     generator = np.random.default_rng(len(name))
     path = tmp_path / "run.zarr"
     deaths = 0
-    for moment, how in zip(generator.integers(0, 3, 10), ["before", "middle", "after"] * 4, strict=False):
+    for moment, how in zip(generator.integers(0, 4, 10), ["before", "middle", "after"] * 4, strict=False):
         killed_at(monkeypatch, moment, how)
         try:
             run(store=path)
@@ -181,7 +181,7 @@ def test_an_early_stop_makes_the_store_shorter(tmp_path):
     assert kept.sizes["time"] < 301
 
 
-def begun(path, monkeypatch, moment=8):
+def begun(path, monkeypatch, moment=10):
     killed_at(monkeypatch, moment, "after")
     with pytest.raises(Killed):
         ov.learn(NET, A, RNN, MOMENTUM, saves=11, store=path)

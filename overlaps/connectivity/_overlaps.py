@@ -18,7 +18,7 @@ from overlaps.connectivity._network import MeanField, Network
 from overlaps.connectivity._populations import Populations
 from overlaps.connectivity._protocols import Results, Variable
 from overlaps.connectivity._quadrature import gaussian_nodes, refinements
-from overlaps.connectivity._readout_bias import checked_bias, stored_bias, with_row, without_row
+from overlaps.connectivity._readout_bias import ONLY_IF_SET, checked_bias, stored_bias, with_row, without_row
 from overlaps.connectivity._state import State, scalar
 
 
@@ -50,9 +50,9 @@ class Overlaps(State):
     inputs: int = eqx.field(static=True)
     rank: int = eqx.field(static=True)
     outputs: int = eqx.field(static=True)
-    bias: bool = eqx.field(static=True)
-    initial: bool = eqx.field(static=True)
-    c: Float[AnyArray, "*batch O"] | None
+    bias: bool = eqx.field(static=True, metadata=ONLY_IF_SET)
+    initial: bool = eqx.field(static=True, metadata=ONLY_IF_SET)
+    c: Float[AnyArray, "*batch O"] | None = eqx.field(metadata=ONLY_IF_SET)
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ from overlaps.connectivity._network import MeanField, Network
 from overlaps.connectivity._projection import Projection, Transfer, mixture_closure
 from overlaps.connectivity._protocols import Model, Results, Simulator, Variable
 from overlaps.connectivity._quadrature import gaussian_nodes, refinements
-from overlaps.connectivity._readout_bias import checked_bias, stored_bias, tracked_bias, with_row, without_row
+from overlaps.connectivity._readout_bias import ONLY_IF_SET, checked_bias, stored_bias, tracked_bias, with_row, without_row
 from overlaps.connectivity._state import State, scalar
 
 MEND = "No neurons have these covariances: lower the off-diagonal entries or raise the diagonal ones."
@@ -43,7 +43,7 @@ class Populations(State):
     1, and for matrices that are no covariances.
 
     >>> net = Populations([0.5, 0.5], [[0, 1, 1, 0], [0, -1, -1, 0]], [np.eye(4), np.eye(4)])
-    >>> net.overlaps()["vu"].tolist()  # from the means alone
+    >>> net.overlaps()["vu"].round(12).tolist()  # from the means alone
     [[1.0]]
     """
 
@@ -57,9 +57,9 @@ class Populations(State):
     inputs: int = eqx.field(static=True)
     rank: int = eqx.field(static=True)
     outputs: int = eqx.field(static=True)
-    bias: bool = eqx.field(static=True)
-    initial: bool = eqx.field(static=True)
-    c: Float[AnyArray, "*batch O"] | None
+    bias: bool = eqx.field(static=True, metadata=ONLY_IF_SET)
+    initial: bool = eqx.field(static=True, metadata=ONLY_IF_SET)
+    c: Float[AnyArray, "*batch O"] | None = eqx.field(metadata=ONLY_IF_SET)
 
     def __init__(
         self,
@@ -156,6 +156,10 @@ class Populations(State):
     @property
     def sizes(self) -> dict[str, int]:
         return {"populations": self.weights.shape[-1], **self.layout.description}
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return self.sizes
 
     @property
     def readout_bias(self) -> Any:

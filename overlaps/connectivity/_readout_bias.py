@@ -7,6 +7,9 @@ import numpy as np
 from overlaps._support import AnyArray, argument_error, numpy_for, real_array, said
 from overlaps.connectivity._protocols import Variable
 
+ONLY_IF_SET = {"only_if_set": True}
+"""The mark of a field that a description leaves out if it is None or False. So descriptions stay as they were before it."""
+
 
 def checked_bias(c: Any, batch: tuple[int, ...], outputs: int) -> Any:
     """`c` as an array (batch, O), or None. A number stands for a single output. Raises ValueError for another shape."""

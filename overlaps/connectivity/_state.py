@@ -129,7 +129,11 @@ class State(eqx.Module):
     @property
     def sizes(self) -> dict[str, int]:
         """The sizes that `repr` shows, by name."""
-        return {"n": self.factor.shape[-2] - (self.readout_bias is not None), **self.layout.description}
+        return {"n": self._rows, **self.layout.description}
+
+    @property
+    def _rows(self) -> int:
+        return self.factor.shape[-2] - (self.readout_bias is not None)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}={size}" for name, size in self.sizes.items())
@@ -253,7 +257,7 @@ class State(eqx.Module):
     @property
     def description(self) -> dict[str, Any]:
         """What a Dataset writes down about this state if a run starts from it: numbers, texts and arrays."""
-        return self.sizes
+        return {"n": self._rows, **self.layout.description}
 
     @abc.abstractmethod
     def stored(self, name: str) -> dict[str, Variable]:

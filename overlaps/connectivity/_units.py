@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, numpy_for, real_array, said
 from overlaps.connectivity._protocols import Variable
-from overlaps.connectivity._readout_bias import checked_bias, stored_bias
+from overlaps.connectivity._readout_bias import ONLY_IF_SET, checked_bias, stored_bias
 from overlaps.connectivity._state import State
 
 
@@ -16,9 +17,9 @@ class Units(State):
 
     m: Float[AnyArray, "*batch N I"]
     z: Float[AnyArray, "*batch N O"]
-    b: Float[AnyArray, "*batch N"] | None
-    h0: Float[AnyArray, "*batch N"] | None
-    c: Float[AnyArray, "*batch O"] | None
+    b: Float[AnyArray, "*batch N"] | None = eqx.field(metadata=ONLY_IF_SET)
+    h0: Float[AnyArray, "*batch N"] | None = eqx.field(metadata=ONLY_IF_SET)
+    c: Float[AnyArray, "*batch O"] | None = eqx.field(metadata=ONLY_IF_SET)
 
     def _set(self, m: Any, z: Any, b: Any, h0: Any, c: Any) -> None:
         """Set the fields to checked arrays. m and z are checked before, by `columns`."""

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -48,7 +48,7 @@ class Transfer:
 
     function: Function
     gain: Function | None = None
-    mean: Callable[[Any, Any], Any] | None = None
+    mean: Callable[[Any, Any], Any] | None = field(default=None, metadata={"only_if_set": True})
 
 
 def _linear_mean(mu: Any, variance: Any) -> Any:

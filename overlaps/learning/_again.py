@@ -1,6 +1,7 @@
 """Runs that begin from what was written down: repeated from a Dataset, or continued from a store."""
 
 import dataclasses
+import io
 from typing import Any
 
 import jax
@@ -10,12 +11,12 @@ import xarray as xr
 
 from overlaps._support import argument_error
 from overlaps.learning._datasets import description, initial_state, select
-from overlaps.learning._describe import restore
+from overlaps.learning._describe import KEYS, restore
 from overlaps.learning._learn import learn
-from overlaps.learning._log import FOLDER
+from overlaps.learning._log import FOLDER, checked
 from overlaps.learning._phase import Phase, Rule
 from overlaps.learning._rules import GradientDescent
-from overlaps.learning._store import folder_of
+from overlaps.learning._store import RUN, START, folder_of
 
 
 def resume(path: Any, progress: bool = False) -> xr.Dataset:
@@ -25,10 +26,15 @@ def resume(path: Any, progress: bool = False) -> xr.Dataset:
     progress bar. Raises ValueError for a folder that is no store, and if the run used something that cannot be written down,
     such as a lambda: then call `learn` with the same arguments again.
     """
-    log = folder_of(path) / FOLDER
-    if not (log / "run.json").exists():
-        raise argument_error("path", "be a store that `learn` began", f"{path!r} came")
-    return _again(xr.load_dataset(log / "start.nc"), progress, path)
+    log, must = folder_of(path, "path") / FOLDER, "be a store that `learn` began"
+    if not (log / RUN).exists():
+        raise argument_error("path", must, f"{path!r} came")
+    try:
+        start = xr.load_dataset(io.BytesIO(checked(log / START)), engine="h5netcdf")
+    except (OSError, ValueError) as error:
+        mend = "Call `learn` with the same arguments: it goes on from the records, and mends this file."
+        raise argument_error("path", must, f"its file {FOLDER}/{START} is damaged: {error}", mend) from error
+    return _again(start, progress, path)
 
 
 def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
@@ -46,7 +52,7 @@ def _again(dataset: xr.Dataset, progress: bool, store: Any) -> xr.Dataset:
     rnn = restore(description(dataset, "rnn"))
     saves, key, precision = (description(dataset, name) for name in ("saves", "key", "precision"))
     if key is not None:
-        key = jax.random.wrap_key_data(jnp.asarray(key, jnp.uint32))
+        key = _key(restore(key))
         key = select(dataset, key) if key.ndim else key
     if rule is None:
         task = [Phase(phase.name, *_selected(dataset, phase.task, phase.rule)) for phase in task]
@@ -54,6 +60,14 @@ def _again(dataset: xr.Dataset, progress: bool, store: Any) -> xr.Dataset:
         task, rule = _selected(dataset, task, rule)
     observe = description(dataset, "observe")
     return learn(initial_state(dataset), task, rnn, rule, saves, key, progress, precision, observe, store)
+
+
+def _key(described: Any) -> jax.Array:
+    """The random keys of a run; those that are described by their numbers alone have the kind that `describe` does not name."""
+    if isinstance(described, jax.Array):
+        return described
+    numbers = jnp.asarray(described, jnp.uint32)
+    return jax.random.wrap_key_data(numbers, impl=KEYS if numbers.shape[-1] == 2 else None)
 
 
 def _selected(dataset: xr.Dataset, task: Any, rule: Rule) -> tuple[Any, Rule]:

@@ -1,13 +1,11 @@
 """Descriptions of states, tasks and rules as plain JSON, from which a run can be repeated."""
 
 import base64
-import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import re
-import types
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +21,7 @@ from overlaps import tasks
 from overlaps._support import argument_error
 from overlaps.connectivity import State
 from overlaps.dynamics import RNN, Transfer
+from overlaps.learning._digest import digest
 from overlaps.learning._phase import Phase
 from overlaps.learning._rules import Factory, GradientDescent, GradientFlow
 
@@ -41,6 +40,8 @@ FUNCTIONS = {
     "jax.lax": jax.lax,
     "overlaps.tasks": tasks,
 }
+KEYS = "threefry2x32"  # the kind of random keys that descriptions do not name
+SHOWN = 60  # letters of a description in an error
 LARGE = 1000  # arrays with more numbers than this are written as compressed bytes
 
 
@@ -51,19 +52,25 @@ def describe(thing: Any) -> Any:
     - Objects of this library become {"type": name, and the arguments}.
     - Functions of jax.nn, jax.numpy, jax.scipy.special, jax.lax, overlaps.tasks and optax, functools.partial of them, and
       solvers of diffrax with default arguments are written by name.
-    - Everything else, such as a lambda, becomes {"opaque": text}, which `restore` refuses.
+    - Random keys become the lists of their numbers. Those of another kind than that of JAX by default, "threefry2x32", become
+      {"random_key": kind, "numbers": lists}.
+    - Everything else, such as a lambda, becomes {"opaque": text, "digest": text}, which `restore` refuses. The digest tells two
+      of them apart.
     """
     if thing is None or isinstance(thing, bool | int | float | str):
         return thing
-    if isinstance(thing, np.ndarray | np.generic | jax.Array):
+    if isinstance(thing, np.ndarray | np.generic | jax.Array) and not (isinstance(thing, np.ndarray) and thing.dtype.hasobject):
         return _numbers(thing)
     if isinstance(thing, Mapping):
         return {str(name): describe(value) for name, value in thing.items()}
     if isinstance(thing, tuple | list):
         return [describe(value) for value in thing]
-    if isinstance(thing, State) or type(thing).__name__ in DESCRIBED:
-        fields = dataclasses.fields(thing)
-        arguments = {field.metadata.get("argument", field.name): describe(getattr(thing, field.name)) for field in fields}
+    if isinstance(thing, State) or DESCRIBED.get(type(thing).__name__) is type(thing):
+        arguments = {}
+        for field in dataclasses.fields(thing):  # pyright: ignore[reportArgumentType]
+            value = getattr(thing, field.name)
+            if not (field.metadata.get("only_if_set") and (value is None or value is False)):
+                arguments[field.metadata.get("argument", field.name)] = describe(value)
         return {"type": type(thing).__name__, **arguments}
     name = getattr(thing, "__name__", type(thing).__name__)
     if isinstance(thing, Factory) and _is_public(optax, thing.function):
@@ -77,7 +84,7 @@ def describe(thing: Any) -> Any:
         return {**of, "args": describe(thing.args), "keywords": describe(thing.keywords)}
     if isinstance(thing, diffrax.AbstractSolver) and _is_public(diffrax, type(thing)) and _is_default(thing):
         return {"diffrax": name}
-    return {"opaque": _text(thing), "digest": hashlib.sha256(repr(_contents(thing)).encode()).hexdigest()}
+    return {"opaque": _text(thing), "digest": digest(thing)}
 
 
 def restore(description: Any) -> Any:
@@ -109,8 +116,10 @@ def restore(description: Any) -> Any:
             return function
         return functools.partial(function, *restore(description["args"]), **restore(description["keywords"]))
     if "packed" in description:
-        data = zlib.decompress(base64.b64decode(description["packed"]))
-        return np.frombuffer(data, description["dtype"]).reshape(description["shape"])
+        return np.frombuffer(_unpacked(description), description["dtype"]).reshape(description["shape"])
+    if "random_key" in description:
+        numbers = jax.numpy.asarray(restore(description["numbers"]), jax.numpy.uint32)
+        return jax.random.wrap_key_data(numbers, impl=description["random_key"])
     if "diffrax" in description:
         return getattr(diffrax, description["diffrax"])()
     return {name: restore(value) for name, value in description.items()}
@@ -129,61 +138,19 @@ def _text(thing: Any) -> str:
     return re.sub(" at 0x[0-9a-f]+", "", repr(thing))
 
 
-def _contents(thing: Any, home: str = "", seen: tuple[int, ...] = ()) -> Any:
-    """What makes a thing that has no name what it is: code, constants, and what they refer to in their module `home`."""
-    if id(thing) in seen:
-        return "itself"
-
-    def within(part: Any) -> Any:
-        return _contents(part, home, (*seen, id(thing)))
-
-    if isinstance(thing, np.ndarray | np.generic | jax.Array):
-        return json.dumps(_numbers(thing))
-    if isinstance(thing, Mapping):
-        return [(str(name), within(value)) for name, value in thing.items()]
-    if isinstance(thing, tuple | list):
-        return [within(value) for value in thing]
-    if isinstance(thing, set | frozenset):
-        return sorted(str(within(value)) for value in thing)
-    if isinstance(thing, types.CodeType):
-        return thing.co_code, thing.co_names, within(thing.co_consts)
-    if isinstance(thing, types.ModuleType | type):
-        return thing.__name__
-    if isinstance(thing, functools.partial):
-        return within([thing.func, thing.args, thing.keywords])
-    if isinstance(thing, types.MethodType):
-        return within([thing.__func__, thing.__self__])
-    if hasattr(thing, "__wrapped__"):  # of jit and the like
-        return type(thing).__qualname__, within(thing.__wrapped__)
-    if isinstance(thing, types.FunctionType):
-        home = home or thing.__module__
-        if thing.__module__ != home:
-            return thing.__module__, thing.__qualname__
-        cells = []
-        for cell in thing.__closure__ or ():
-            with contextlib.suppress(ValueError):  # of an empty one
-                cells.append(cell.cell_contents)
-        used = {name: thing.__globals__[name] for name in _names(thing.__code__) if name in thing.__globals__}
-        return within([thing.__code__, cells, thing.__defaults__, thing.__kwdefaults__, used])
-    if hasattr(thing, "__dict__"):
-        return type(thing).__qualname__, within(vars(thing))
-    return _text(thing)
-
-
-def _names(code: types.CodeType) -> list[str]:
-    """The names of a module that code may refer to, also in functions that it defines."""
-    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
-    return sorted({*code.co_names, *(name for one in inner for name in _names(one))})
-
-
 def _numbers(array: Any) -> Any:
     if jax.numpy.issubdtype(array.dtype, jax.dtypes.prng_key):
-        array = jax.random.key_data(array)
+        kind, numbers = str(jax.random.key_impl(array)), _numbers(jax.random.key_data(array))
+        return numbers if kind == KEYS else {"random_key": kind, "numbers": numbers}
     array = np.asarray(array)
-    if array.size <= LARGE:
+    if array.size <= LARGE and array.dtype.kind not in "cmMS":  # JSON has no complex numbers, dates and bytes
         return array.tolist()
     packed = base64.b64encode(zlib.compress(array.tobytes())).decode()
     return {"packed": packed, "dtype": array.dtype.str, "shape": list(array.shape)}
+
+
+def _unpacked(description: Mapping[str, Any]) -> bytes:
+    return zlib.decompress(base64.b64decode(description["packed"]))
 
 
 def _is_public(library: Any, thing: Any) -> bool:
@@ -197,17 +164,64 @@ def _is_default(solver: diffrax.AbstractSolver) -> bool:
         return False
 
 
+def comparable(description: Any) -> Any:
+    """A description in which things that do the same are equal: with checksums of arrays, and None for default rules."""
+    if isinstance(description, list):
+        return [comparable(value) for value in description]
+    if not isinstance(description, Mapping):
+        return description
+    if "packed" in description:
+        checksum = hashlib.sha256(_unpacked(description)).hexdigest()[:16]
+        return {"array of": description["dtype"], "shape": description["shape"], "checksum": checksum}
+    same = {name: comparable(value) for name, value in description.items()}
+    if description.get("type") in ("GradientDescent", "GradientFlow"):
+        same["rates"] = same.get("rates") or None
+        if same.get("solver") == {"diffrax": "Tsit5"}:
+            same["solver"] = None
+    return same
+
+
+def equal(there: Any, here: Any) -> bool:
+    """Whether two descriptions are equal. A NaN equals a NaN, and neither the order of names nor texts beside digests count."""
+    return _compared(there) == _compared(here)
+
+
+def _compared(description: Any) -> str:
+    if isinstance(description, Mapping):
+        counts = sorted(name for name in description if name != "opaque" or "digest" not in description)
+        return f"{{{', '.join(f'{name!r}: {_compared(description[name])}' for name in counts)}}}"
+    if isinstance(description, list):
+        return f"[{', '.join(_compared(value) for value in description)}]"
+    return json.dumps(description)
+
+
 def difference(place: str, there: Any, here: Any) -> tuple[str, Any, Any]:
-    """The first place, in nested descriptions, where two differ, and what stands there."""
+    """The first place, in nested descriptions, where two differ, and what stands there, as short texts."""
     if isinstance(there, dict) and isinstance(here, dict):
+        if "opaque" in there and "opaque" in here:
+            named, other = _shortened(there["opaque"], here["opaque"])
+            if there["opaque"] == here["opaque"]:
+                other = "one with other code, or with other values that its code refers to,"
+            return f"{place}.digest", named, other
         pairs = [(f"{place}.{name}", there.get(name), here.get(name)) for name in {**here, **there}]
-    elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+    elif isinstance(there, list) and isinstance(here, list):
+        if len(there) != len(here):
+            return place, f"a list of {len(there)}", f"a list of {len(here)}"
         pairs = [(f"{place}[{index}]", *pair) for index, pair in enumerate(zip(there, here, strict=True))]
     else:
-        return place, _shortened(there), _shortened(here)
-    return next((difference(*pair) for pair in pairs if pair[1] != pair[2]), (place, there, here))
+        return place, *_shortened(there, here)
+    return next((difference(*pair) for pair in pairs if not equal(*pair[1:])), (place, *_shortened(there, here)))
 
 
-def _shortened(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _shortened(there: Any, here: Any) -> tuple[str, str]:
+    """Two values as texts. Of long texts that begin alike, only what follows is shown."""
+    texts = [value if value is None else json.dumps(value) for value in (there, here)]
+    texts = [str(text) for text in texts]
+    alike = next((place for place, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), 0)
+    start = alike - 20 if max(len(text) for text in texts) > SHOWN < alike + 20 else 0
+    return _cut(texts[0], start), _cut(texts[1], start)
+
+
+def _cut(text: str, start: int = 0) -> str:
+    shown = text[start : start + SHOWN - 3]
+    return f"{'...' if start else ''}{shown}{'...' if len(text) > start + SHOWN - 3 else ''}"

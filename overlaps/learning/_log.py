@@ -9,7 +9,7 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ ROWS, MEMORY = ".rows", ".memory"
 
 
 class Log:
-    """The records of the phases of a run, in a folder."""
+    """The records of the phases of a run, in a folder. `claim` keeps other processes from writing, before a file is removed."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, claim: Callable[[], None]):
+        self.folder, self._claim = folder, claim
 
     def append(self, records: Sequence[tuple[int, int, Record]]) -> None:
         """Add records, each with its phase and its number in the phase. Of each phase the last one alone has a memory."""
@@ -49,6 +49,16 @@ class Log:
 
         Warns if something that was written is damaged, or missing between records.
         """
+        records, memory, damage = self._read(phase)
+        if damage:
+            self._claim()
+            records, memory, damage = self._read(phase)  # again: another process may have mended it
+        if damage:
+            warn(f"The store {str(self.folder.parent)!r} is damaged ({damage}). The run goes on from what is whole before it.")
+            self._cut(phase, len(records))
+        return records, memory
+
+    def _read(self, phase: int) -> tuple[list[Record], bytes, str]:
         records: list[Record] = []
         names = sorted(self.folder.glob(f"{phase:03d}-*{ROWS}"))
         damage = ""
@@ -57,7 +67,7 @@ class Log:
                 damage = f"{self._name(phase, number).name}{ROWS} is missing"
                 break
             try:
-                records.append(_record(_checked(name)))
+                records.append(_record(checked(name)))
             except Exception as error:  # whatever a damaged file leads to
                 damage = f"{name.name}: {error}"
                 break
@@ -65,7 +75,7 @@ class Log:
         while records:
             name = self._name(phase, len(records) - 1).with_suffix(MEMORY)
             try:
-                content = io.BytesIO(_checked(name))
+                content = io.BytesIO(checked(name))
                 records[-1] = dataclasses.replace(records[-1], parameters=np.load(content))
                 memory = content.read()
                 break
@@ -74,10 +84,7 @@ class Log:
             except Exception as error:
                 damage = damage or f"{name.name}: {error}"
                 records.pop()
-        if damage:
-            warn(f"The store {str(self.folder.parent)!r} is damaged ({damage}). The run goes on from what is whole before it.")
-            self._cut(phase, len(records))
-        return records, memory
+        return records, memory, damage
 
     def _cut(self, phase: int, number: int) -> None:
         """Remove the records of a phase from `number` on, and all later phases."""
@@ -108,13 +115,17 @@ def write(path: Path, content: bytes, settled: bool = True) -> None:
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)
-    if not settled:
-        return
-    folder = os.open(path.parent, os.O_RDONLY)
+    if settled:
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def _rows(record: Record) -> bytes:
@@ -134,7 +145,7 @@ def _rows(record: Record) -> bytes:
     content = io.BytesIO()
     for array in (*arrays.values(), *values.values()):
         np.save(content, array, allow_pickle=False)
-    return _with_checksum(json.dumps(header).encode() + b"\n" + content.getvalue())
+    return with_checksum(json.dumps(header).encode() + b"\n" + content.getvalue())
 
 
 def _record(content: bytes) -> Record:
@@ -149,14 +160,15 @@ def _memory(record: Record) -> bytes:
     content = io.BytesIO()
     np.save(content, record.parameters, allow_pickle=False)
     eqx.tree_serialise_leaves(content, _plain(record.memory))
-    return _with_checksum(content.getvalue())
+    return with_checksum(content.getvalue())
 
 
-def _with_checksum(content: bytes) -> bytes:
+def with_checksum(content: bytes) -> bytes:
+    """The content of a file whose damage `checked` will notice."""
     return f"{zlib.crc32(content):08x}\n".encode() + content
 
 
-def _checked(name: Path) -> bytes:
+def checked(name: Path) -> bytes:
     """What a file holds after its checksum; raises ValueError if it is not whole."""
     checksum, _, content = name.read_bytes().partition(b"\n")
     if checksum != f"{zlib.crc32(content):08x}".encode():

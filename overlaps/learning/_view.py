@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from overlaps.learning._log import FOLDER, write
+from overlaps.learning._log import FOLDER, sync, write
+
+RUN = "run.json"  # the file of the log that says what the run is; it is written last
+NOTES = "variables of learn"  # the attribute of the log that lists which folders beside it are the run's own
 
 # What stands for points of time to come, by the kind of the type.
 LATER = {
@@ -43,19 +46,57 @@ class View:
         """Write the Dataset so far, with NaN for the points of time to come, or the whole one."""
         saved = dataset.sizes.get("time", 0)
         dataset = dataset if complete else _stretched(dataset, self._rows).assign_attrs(self._described)
-        before = self._make_way(dataset)
+        before = self._make_way(dataset, self._own(dataset))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Zarr says of text and of metadata in one file, both of which xarray reads
             texts = {name: one.astype(object) for name, one in dataset.variables.items() if one.dtype.kind == "U"}
             dataset.assign_coords(texts).assign_attrs(progress=json.dumps(before)).to_zarr(
                 self.path, mode="a", consolidated=True, zarr_format=3
             )
+        if complete:  # what is complete is not written again, so it has to be on disk
+            for name in map(str, dataset.variables):
+                for one in (self.path / name, *(self.path / name).rglob("*")):
+                    sync(one)
         self._say({"complete": complete, "saved": saved})
 
-    def _make_way(self, dataset: xr.Dataset) -> dict[str, Any]:
+    def holds(self, dataset: xr.Dataset) -> bool:
+        """Whether this Dataset can be read, with all its numbers."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                listed, seen = (xr.open_zarr(self.path, chunks=None, consolidated=how) for how in (True, False))
+            if not all(name in listed.variables for name in dataset.variables):
+                return False
+            if any(seen.attrs[name] != value for name, value in dataset.attrs.items()):
+                return False
+            return all(_alike(seen.variables[name], one) for name, one in dataset.variables.items())
+        except Exception:  # whatever a damaged file leads to
+            return False
+
+    def discard(self) -> None:
+        """Let the next Dataset be written anew."""
+        (self.path / "zarr.json").unlink(missing_ok=True)
+
+    def _own(self, dataset: xr.Dataset) -> set[str]:
+        """The names of all variables that this run wrote or is about to write, which are noted before.
+
+        Raises OSError if something of a user is in the way of one of them.
+        """
+        notes, wanted = self.path / FOLDER / "zarr.json", {str(name) for name in dataset.variables}
+        noted = noted_in(notes)
+        if noted is not None:
+            for name in sorted(wanted - noted):
+                if (self.path / name).exists():
+                    raise FileExistsError(f"{str(self.path / name)!r} is not of this run, and is in the way: move it away")
+        own = wanted | (noted or set())
+        if own != noted:
+            write(notes, json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {NOTES: sorted(own)}}).encode())
+        return own
+
+    def _make_way(self, dataset: xr.Dataset, own: set[str]) -> dict[str, Any]:
         """Remove variables that the Dataset does not have, or not in this shape; returns the progress until it is written."""
         nothing = {"complete": False, "saved": 0}
-        folders = [file.parent for file in self.path.glob("*/zarr.json") if file.parent.name != FOLDER]  # not those of a user
+        folders = [self.path / name for name in sorted(own) if (self.path / name).is_dir()]
         try:
             progress = json.loads(json.loads((self.path / "zarr.json").read_bytes())["attributes"]["progress"])
             shapes = {folder: json.loads((folder / "zarr.json").read_bytes())["shape"] for folder in folders}
@@ -81,6 +122,19 @@ class View:
         group = json.loads(name.read_bytes())
         group["attributes"]["progress"] = json.dumps(progress)
         write(name, json.dumps(group).encode())
+
+
+def noted_in(notes: Path) -> set[str] | None:
+    """The variables that a run noted as its own, or None if there is no such note."""
+    try:
+        return set(json.loads(notes.read_bytes())["attributes"][NOTES])
+    except (OSError, ValueError, KeyError, TypeError):  # no file, or a damaged or another one
+        return None
+
+
+def _alike(seen: xr.Variable, one: xr.Variable) -> bool:
+    values = seen.values.astype(one.dtype)
+    return seen.dims == one.dims and np.array_equal(values, one.values, equal_nan=one.dtype.kind in "fc")
 
 
 def _stretched(dataset: xr.Dataset, rows: int) -> xr.Dataset:
