@@ -118,6 +118,16 @@ def test_the_validation_example_runs(tmp_path, monkeypatch, capsys):
     assert len(list(tmp_path.glob("*.png"))) == 2
 
 
+def test_the_example_from_pytorch_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["from_pytorch.py", "--output", str(tmp_path), "--quick", "--steps", "5"])
+    runpy.run_path(str(ROOT / "examples/from_pytorch.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert float(re.search(r"largest difference: (\S+)", printed)[1]) < 1e-5  # PyTorch computed in float32
+    assert float(re.search(r"folding the neurons changes the output by (\S+)", printed)[1]) < 1e-12
+    assert "  network: 97%, 38%" in printed  # of the 32 trials
+    assert list(tmp_path.glob("*.png"))
+
+
 def test_main_job(tmp_path, capsys):
     main(["--rank", "2", "--neurons", "30", "--steps", "100", "--seed", "3", "--output", str(tmp_path)])
     printed = capsys.readouterr().out
