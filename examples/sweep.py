@@ -59,10 +59,8 @@ def main() -> None:
     print(f"{'uu':>8}{'largest learning rate':>24}{'steps at the best one':>24}{'at the smallest one':>22}")
     for index in np.linspace(0, dataset.sizes["uu"] - 1, 5).astype(int):
         row = steps.isel(uu=index)
-        print(
-            f"{dataset['uu'][index].item():8.2f}{alive.isel(uu=index).max().item():24.4f}"
-            f"{row.min().item():24.0f}{row.isel(learning_rate=0).item():22.0f}"
-        )
+        best, slow = (f"{one.item():.0f}" if np.isfinite(one) else "-" for one in (row.min(), row.isel(learning_rate=0)))
+        print(f"{dataset['uu'][index].item():8.2f}{alive.isel(uu=index).max().item():24.4f}{best:>24}{slow:>22}")
     ax = ov.plots.plot_sweep(dataset, "steps", x="learning_rate", y="uu")
     ax.figure.savefig(arguments.output / "sweep.png", dpi=150)
     print("Written:", store, arguments.output / "sweep.png")

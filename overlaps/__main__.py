@@ -10,7 +10,6 @@ import concurrent.futures
 import contextlib
 import functools
 import multiprocessing
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 import xarray as xr
 
 import overlaps as ov
-from overlaps.sweeps import Script, summary
+from overlaps.sweeps import Script, begin_worker, summary
 
 RATE, DT, HORIZON = 0.2, 0.05, 20.0
 INTERRUPTED = 130  # the usual exit code after Ctrl-C: 128 + the number of the signal SIGINT
@@ -145,9 +144,16 @@ def _sweep_parser() -> argparse.ArgumentParser:
     parser.add_argument("--saves", type=int, default=51, help="number of saved points of a run (default: 51)")
     parser.add_argument("--keep", nargs="+", default=["loss", "sigma"], help="variables to keep (default: loss sigma)")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--workers", type=int, default=0, help="number of processes on this machine (default: this one alone)")
+    where.add_argument("--workers", type=_workers, default=0, help="number of processes here (default: this one alone)")
     where.add_argument("--dask", metavar="ADDRESS", help="address of a Dask scheduler, such as tcp://host:8786")
     return parser
+
+
+def _workers(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, but {number} came")
+    return number
 
 
 def _status_parser() -> argparse.ArgumentParser:
@@ -164,9 +170,8 @@ def sweep(script: str, store: str, block: int, saves: int, keep: list[str], work
     with contextlib.ExitStack() as stack:
         executor: Any = None
         if workers:
-            ignore = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}  # Ctrl-C reaches all processes
             context = multiprocessing.get_context("spawn")
-            executor = stack.enter_context(concurrent.futures.ProcessPoolExecutor(workers, context, **ignore))
+            executor = stack.enter_context(concurrent.futures.ProcessPoolExecutor(workers, context, begin_worker))
         elif dask:
             try:
                 from distributed import Client
@@ -175,7 +180,13 @@ def sweep(script: str, store: str, block: int, saves: int, keep: list[str], work
                     'Argument `--dask` must find Dask, but it is not installed. Install "overlaps[cluster]".'
                 ) from None
             executor = stack.enter_context(Client(dask)).get_executor()
-        ov.sweep(job, job.over, store, executor, block, keep, saves, progress=True)
+        try:
+            ov.sweep(job, job.over, store, executor, block, keep, saves, progress=True)
+        except BaseException as stop:
+            if any(isinstance(one, concurrent.futures.BrokenExecutor) for one in (stop, stop.__cause__)):
+                for child in multiprocessing.active_children():  # the pool asks them to end, by a signal that they ignore
+                    child.kill()
+            raise
     print(summary(store))
 
 

@@ -83,6 +83,7 @@ def test_the_sweep_example_runs(tmp_path, monkeypatch, capsys):
         runpy.run_path(str(ROOT / "examples/sweep.py"), run_name="__main__")
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:-1]]
     assert [float(row[0]) for row in rows] == sorted(float(row[0]) for row in rows)
+    assert "nan" not in [text for row in rows for text in row]
     assert float(rows[-1][1]) < float(rows[0][1])  # the largest learning rate falls with the invisible overlap
     assert list(tmp_path.glob("*.png"))
 

@@ -50,15 +50,28 @@ def test_one_dimension_is_a_line(dataset):
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), dataset["loss"].values[0, 1, :, -1])
 
 
+def test_a_list_of_points_is_drawn_over_one_of_its_coordinates():
+    dataset = xr.Dataset({"loss": ("point", [3.0, 1.0, 2.0])}, {"seed": ("point", [5, 1, 2]), "rate": ("point", [1, 2, 3])})
+    ax = ov.plots.plot_sweep(dataset, x="seed")
+    assert ax.lines[0].get_xdata().tolist() == [1, 2, 5]
+    assert ax.lines[0].get_ydata().tolist() == [1.0, 2.0, 3.0]
+    assert ax.get_xlabel() == "seed"
+    with pytest.raises(ValueError, match="`y` must be one of the dimensions"):
+        ov.plots.plot_sweep(dataset, x="seed", y="lost")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"variable": "lost"}, "`variable` must be one of loss"),
         ({"x": "time"}, "`x` must be one of the dimensions task, seed, learning_rate"),
         ({"x": "seed", "y": "seed"}, "other than y"),
+        ({"variable": "error"}, "`variable` must have numbers, but the values of 'error' are of the type"),
+        ({"variable": "task"}, "`variable` must have numbers"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(arguments, message, dataset):
+    dataset["error"] = xr.full_like(dataset["loss"].isel(time=0), "", dtype=object)
     with pytest.raises(ValueError, match=message):
         ov.plots.plot_sweep(dataset, **arguments)
     with pytest.raises(ValueError, match="must hold one overlap"):

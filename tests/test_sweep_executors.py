@@ -74,6 +74,32 @@ def test_a_pool_that_loses_a_process_leaves_a_store_that_goes_on(one_process, tm
     assert_same(one_process, ov.sweep(job, OVER, tmp_path / "sweep.zarr", None, BLOCK, saves=3))
 
 
+def test_a_store_that_other_processes_do_not_see_is_named(tmp_path):
+    pytest.importorskip("fsspec")
+    with (
+        processes(1) as executor,
+        pytest.raises(ValueError, match="`store` must be a place that all processes see, but a process"),
+    ):
+        ov.sweep(build, {"seed": [0], "learning_rate": [0.01]}, "memory://unseen.zarr", executor, saves=3)
+
+
+def test_a_signal_that_ends_the_processes_ends_the_sweep_as_a_signal(tmp_path):
+    class Broken(concurrent.futures.Executor):
+        def submit(self, job, block):
+            future = concurrent.futures.Future()
+            if block.region[0].start == 2:
+                signal.raise_signal(signal.SIGTERM)
+                future.set_exception(BrokenProcessPool())
+            else:
+                future.set_result(job(block))
+            return future
+
+    with pytest.raises(SystemExit) as stop:
+        ov.sweep(build, OVER, tmp_path / "sweep.zarr", Broken(), BLOCK, saves=3)
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert "40 of 400 points are in the store" in stop.value.__notes__[0]
+
+
 def test_a_signal_cancels_what_has_not_begun(tmp_path):
     def signalling(seed, learning_rate):
         if (seed, learning_rate) == (2, OVER["learning_rate"][0]):

@@ -40,7 +40,7 @@ def labelled(network: Any, labels: np.ndarray) -> Parts:
     names, members = np.unique(labels, return_inverse=True)
     sizes = np.bincount(members)
     if np.any(sizes <= vectors.shape[1]):
-        few = ", ".join(f"{names[index]!r} has {sizes[index]}" for index in np.flatnonzero(sizes <= vectors.shape[1]))
+        few = ", ".join(f"{names[index].item()!r} has {sizes[index]}" for index in np.flatnonzero(sizes <= vectors.shape[1]))
         must = f"give each population more than {vectors.shape[1]} neurons, the number of vectors"
         mend = "Its covariance would be singular. Join populations, or use a MeanField of the neurons."
         raise argument_error("labels", must, f"population {few}", mend)

@@ -237,5 +237,5 @@ def _warn_of_means(neurons: Neurons) -> None:
         warn(
             f"The mean over neurons is far from zero for {', '.join(far)}. The Gaussian closure, by which "
             "overlaps describe nonlinear networks, assumes that means are zero. It is wrong for these vectors unless phi is "
-            "linear. Train the network itself, or a MeanField of its neurons."
+            "linear. Train the network itself, `Populations` fitted to it, or a MeanField of its neurons."
         )

@@ -17,7 +17,8 @@ def plot_sweep(dataset: xr.Dataset, variable: str = "loss", x: str | None = None
 
     - `dataset`: a result of `sweep`, to which you may have added variables along its points.
     - `variable`: its name. Of a variable over `time` the last row is drawn. Select one overlap before you draw `sigma`.
-    - `x`, `y`: the dimensions of the axes. By default x is the last one of the variable, and y the one before, if there is one.
+    - `x`, `y`: the dimensions of the axes, or a coordinate along one, such as `seed` of a list of points. By default x is the
+      last dimension of the variable, and y the one before, if there is one.
       The figure shows the mean over all other dimensions, of the points that have a number.
     - `ax`: matplotlib Axes to draw into; None makes new ones.
 
@@ -27,11 +28,16 @@ def plot_sweep(dataset: xr.Dataset, variable: str = "loss", x: str | None = None
     if variable not in dataset:
         raise argument_error("variable", f"be one of {', '.join(map(str, dataset.data_vars))}", f"{variable!r} came")
     drawn = dataset[variable]
+    if drawn.dtype.kind not in "biuf":
+        raise argument_error("variable", "have numbers", f"the values of {variable!r} are of the type {drawn.dtype}")
     drawn = drawn.isel(time=-1) if "time" in drawn.dims else drawn
     dims = [str(dim) for dim in drawn.dims]
     if "overlap" in dims:
         raise argument_error("dataset", "hold one overlap", "it holds several", 'Select one, with dataset.sel(overlap="uu").')
     for name, dim in (("x", x), ("y", y)):
+        if dim not in dims and dim in drawn.coords and len(drawn[dim].dims) == 1:  # a coordinate of a list of points
+            drawn = drawn.swap_dims({drawn[dim].dims[0]: dim}).sortby(dim)
+            dims = [str(one) for one in drawn.dims]
         if dim is not None and dim not in dims:
             raise argument_error(name, f"be one of the dimensions {', '.join(dims)}", f"{dim!r} came")
     if not dims or (x is not None and x == y):

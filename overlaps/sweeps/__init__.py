@@ -8,4 +8,5 @@ from overlaps.sweeps._script import (
     Script as Script,
     summary as summary,
 )
+from overlaps.sweeps._stop import begin_worker as begin_worker
 from overlaps.sweeps._sweep import sweep as sweep

@@ -8,11 +8,11 @@ import numpy as np
 
 from overlaps._support import argument_error
 from overlaps.learning import VERSION, difference
-from overlaps.sweeps._points import Points, regions_of
+from overlaps.sweeps._points import Points
 from overlaps.sweeps._runs import built
 from overlaps.sweeps._store import DESCRIPTION, Store, to_do
 
-BUILT_AGAIN = 100  # blocks, at most, of which `build` has to make the same first point as before
+BUILT_AGAIN = 100  # blocks, at most, of which `build` has to make the same point as before
 MEND = "Choose another path for another sweep."
 
 
@@ -48,20 +48,22 @@ def check_points(store: Store, known: Mapping[str, Any], points: Points) -> bool
 
 
 def check_build(store: Store, known: Mapping[str, Any], build: Callable[..., Any], points: Points) -> None:
-    """Raise ValueError if `build` makes something else than before at the first point of a block, and say what differs."""
+    """Raise ValueError if `build` makes something else than before at the point of a block that it described.
+
+    The message says what differs.
+    """
     texts = store.read(DESCRIPTION, ...)
-    done = ~to_do(store.read("status", ...))
-    corners = [tuple(part.start for part in region) for region in regions_of(tuple(known["sizes"]), tuple(known["chunks"]))]
-    corners = [corner for corner in corners if done[corner] and texts[corner]]
-    for index in np.unique(np.linspace(0, len(corners) - 1, min(BUILT_AGAIN, len(corners))).astype(int)):
-        point = points.at(corners[index])
+    places = np.argwhere((texts != "") & ~to_do(store.read("status", ...)))
+    for index in np.unique(np.linspace(0, len(places) - 1, min(BUILT_AGAIN, len(places))).astype(int)):
+        place = tuple(places[index].tolist())
+        point = points.at(place)
         made = built(build, point)
         if isinstance(made, str):
-            differs = f"it raises an error now, {made}"
+            differs = f"it raises an error now, {made.rstrip('.')}"
         else:
-            before, now = json.loads(str(texts[corners[index]])), json.loads(made.description())
-            place, there, here = difference("", before, now)
-            differs = "" if before == now else f"`{place.lstrip('.')}` is {there} there and {here} here"
+            before, now = json.loads(str(texts[place])), json.loads(made.description())
+            name, there, here = difference("", before, now)
+            differs = "" if before == now else f"`{name.lstrip('.')}` is {there} there and {here} here"
         if differs:
             came = f"{store.path!r} holds points that it made in another way: at {point}, {differs}"
             raise argument_error("build", "make the networks in the store", came, MEND)

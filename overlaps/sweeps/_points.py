@@ -41,13 +41,19 @@ class Points:
             given: Mapping[Any, Any] = {name: over[name] for name in along}
             dims = (str(*over.dims),)
         elif isinstance(over, Mapping) and over:
-            given, dims = over, tuple(str(name) for name in over)
+            given, dims = over, tuple(over)
             along = {name: name for name in dims}
         else:
             must = "be a dict of 1-D coordinates, or a Dataset of points"
             raise argument_error("over", must, f"{over!r} came", 'For example: {"seed": range(10)}.')
-        values = {name: _checked(name, given[name]) for name in along}
-        attributes = {name: dict(getattr(given[name], "attrs", {})) for name in along}
+        wrong = [name for name in along if not (isinstance(name, str) and name.isidentifier())]
+        if wrong:
+            must = "name the arguments of `build`"
+            raise argument_error("over", must, f"the name {wrong[0]!r} came", "Choose a name with letters, digits and _ alone.")
+        values = {name: _checked(name, given[name], isinstance(over, xr.Dataset)) for name in along}
+        kept = ("long_name", "units")  # others, such as scale_factor, change the numbers when they are read
+        said = {name: getattr(given[name], "attrs", {}) for name in along}
+        attributes = {name: {one: str(there[one]) for one in kept if one in there} for name, there in said.items()}
         return cls(dims, values, along, attributes)
 
     @property
@@ -77,17 +83,30 @@ class Points:
         return [tuple(int(one) for one in np.unravel_index(index, self.sizes)) for index in flat]
 
 
-def _checked(name: str, values: Any) -> np.ndarray:
-    array = np.asarray(values)
-    if array.dtype.kind == "O" and all(isinstance(one, str) for one in array.flat):
-        array = array.astype(str)
-    if array.ndim != 1 or not array.size or array.dtype.kind not in "biufUT":
+def _checked(name: str, values: Any, listed: bool) -> np.ndarray:
+    """The values of a coordinate, in the widest type of their kind, so that any later value fits into the store."""
+    argument, must = f"over[{name!r}]", "be a 1-D coordinate of numbers or texts"
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise argument_error(argument, must, "lists of different lengths came") from None
+    if array.dtype.kind in "OT" and all(isinstance(one, str) for one in array.astype(object).flat):
+        array = array.astype(object).astype(str)
+    if array.ndim != 1 or not array.size or array.dtype.kind not in "biufU":
         came = f"an array of shape {array.shape} and type {array.dtype} came"
-        mend = "Let `build` make other things, such as tasks, from a number or a name."
-        raise argument_error(f"over[{name!r}]", "be a 1-D coordinate of numbers or texts", came, mend)
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        raise argument_error(f"over[{name!r}]", "have a value at each point", "it has NaN")
-    return array.astype(str) if array.dtype.kind == "T" else array
+        raise argument_error(argument, must, came, "Let `build` make other things, such as tasks, from a number or a name.")
+    if array.dtype.kind == "U" and isinstance(values, list | tuple) and not all(isinstance(one, str) for one in values):
+        raise argument_error(argument, "be numbers or texts", "both came")
+    if (array.dtype.kind == "f" and np.isnan(array).any()) or np.ma.is_masked(values):
+        raise argument_error(argument, "have a value at each point", "it has NaN, or masked values")
+    if isinstance(values, xr.DataArray) and not listed and values.dims != (name,):
+        mend = "Pass its values, or a Dataset of points."
+        raise argument_error(argument, f"have the dimension {name!r}", f"it has {values.dims[0]!r}", mend)
+    if not listed and len(np.unique(array)) < len(array):
+        raise argument_error(argument, "have each value once", "a value comes twice")
+    if array.dtype.kind == "u" and array.max() > np.iinfo(np.int64).max:
+        return array.astype(np.uint64)
+    return array.astype({"i": np.int64, "u": np.int64, "f": np.float64, "b": bool}.get(array.dtype.kind, str))
 
 
 def chunks_of(sizes: tuple[int, ...], block: int) -> tuple[int, ...]:

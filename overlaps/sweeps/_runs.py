@@ -16,6 +16,7 @@ from overlaps._support import argument_error, random_key
 from overlaps.connectivity import State
 from overlaps.dynamics import RNN
 from overlaps.learning import DivergenceError, GradientDescent, Phase, describe, learn
+from overlaps.sweeps._fingerprint import Fingerprint
 from overlaps.tasks import Task
 
 # The sweep lists the networks that diverge, so these warnings of `learn` say nothing new.
@@ -73,10 +74,16 @@ class Setup:
 
     def description(self) -> str:
         """What the setup is, as a JSON text. Large arrays are told by a checksum."""
+        return json.dumps(_short(self._described()))
+
+    def fingerprint(self) -> Fingerprint:
+        """What the setup is, in a few numbers."""
+        return Fingerprint.of(self._described())
+
+    def _described(self) -> Any:
         task = self.phases if self.named else self.phases[0].task
         rule = None if self.named else self.phases[0].rule
-        parts = {"state": self.state, "task": task, "rnn": self.rnn, "rule": rule, "key": self.key}
-        return json.dumps(_short(describe(parts)))
+        return describe({"state": self.state, "task": task, "rnn": self.rnn, "rule": rule, "key": self.key})
 
 
 def built(build: Callable[..., Any], point: Mapping[str, Any]) -> Setup | str:

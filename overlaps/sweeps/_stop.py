@@ -1,6 +1,8 @@
 """Ctrl-C and SIGTERM: a sweep ends after the block in hand."""
 
 import contextlib
+import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -17,7 +19,9 @@ class Stop:
     def __call__(self, number: int, frame: Any) -> None:
         del frame
         if self.signal is not None:
-            raise KeyboardInterrupt  # asked twice: at once
+            at_once = KeyboardInterrupt()
+            at_once.add_note("What is done is in the store. Call `sweep` again to go on.")
+            raise at_once
         self.signal = number
 
     def raised(self, message: str) -> BaseException:
@@ -25,6 +29,20 @@ class Stop:
         stop = SystemExit(128 + signal.SIGTERM) if self.signal == signal.SIGTERM else KeyboardInterrupt()
         stop.add_note(message)
         return stop
+
+
+def begin_worker() -> None:
+    """What a worker process does first: it leaves signals to its parent, and ends when the parent does, also by a kill."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
 
 
 @contextlib.contextmanager

@@ -18,43 +18,65 @@ import zarr
 
 from overlaps._support import argument_error, said
 from overlaps.learning import VERSION
+from overlaps.sweeps._lock import LOCK, alone
 from overlaps.sweeps._points import Points, Region
+from overlaps.sweeps._runs import said_of
 from overlaps.sweeps._variables import FAILED, MEANINGS, TIME, Kept
 
-SWEEP = "sweep"  # the attribute of the group that says what the sweep is; it is written last
-DESCRIPTION = "log/description"
-MEND = "Choose another path, or move this one away."
+SWEEP = "overlaps_sweep"  # the attribute of the group that says what the sweep is; it is written last
+UNFINISHED = "being made"  # its value until then
+LOG = "log"
+DESCRIPTION = f"{LOG}/description"
+MUST, MEND = "be a new path, or a store of `sweep`", "Choose another path, or move this one away."
+COORDINATE = 1000  # values of a coordinate of points, at least, that share a file
 
 
 class Store:
     """The store of a sweep at a path or URL."""
 
     def __init__(self, path: Any):
-        self.path = str(path)
-        self._folder = None if "://" in self.path else Path(self.path)
+        if not isinstance(path, str | os.PathLike) or not str(path):
+            raise argument_error("store", "be a path, or a URL that fsspec knows", f"{path!r} came")
+        text = str(path).removeprefix("file://")
+        self._folder = None if "://" in text else Path(text).expanduser().absolute()
+        self.path = text if self._folder is None else str(self._folder)
         self._group: Any = None
 
-    def found(self) -> Mapping[str, Any] | None:
-        """What the sweep in the store is, or None if nothing is there. Raises ValueError for anything else."""
-        if self._folder is not None and self._folder.exists() and not (self._folder / "zarr.json").exists():
-            if self._folder.is_file() or any(self._folder.iterdir()):
-                raise argument_error("store", "be a new path, or a store of `sweep`", f"{self.path!r} holds other files", MEND)
+    def found(self, must: str = MUST, mend: str = MEND) -> Mapping[str, Any] | None:
+        """What the sweep in the store is, or None if there is none yet. Raises ValueError, in these words, for other things."""
+        names = self._names()
+        if "zarr.json" not in names:
+            if not names <= {LOG} or not self._names(LOG) <= {LOCK}:
+                raise argument_error("store", must, f"{self.path!r} holds other files", mend)
             return None
         try:
             with _calm():
                 group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
-        except FileNotFoundError:  # also what Zarr says of nothing in object storage
-            if self._folder is None and _anything(self.path):
-                came = f"{self.path!r} holds other files"
-                raise argument_error("store", "be a new path, or a store of `sweep`", came, MEND) from None
+                known = group.attrs.asdict().get(SWEEP)
+        except Exception as error:  # Zarr raises errors of many kinds for what is not a group
+            came = f"{self.path!r} is not a Zarr group, or it is damaged ({said_of(error)})"
+            raise argument_error("store", must, came, mend) from error
+        if known == UNFINISHED:  # a kill came before the store was complete
             return None
-        known = group.attrs.asdict().get(SWEEP)
-        if known is None:
-            raise argument_error("store", "be a new path, or a store of `sweep`", f"{self.path!r} is another Zarr group", MEND)
-        if not known:
-            return None  # a kill came before the store was complete
+        whole = _parsed(known)
+        if whole is None:
+            raise argument_error("store", must, f"{self.path!r} is another Zarr group", mend)
         self._group = group
-        return json.loads(known)  # pyright: ignore[reportArgumentType]
+        return whole
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """Keep other sweeps from writing to a folder. Raises ValueError if one does. A URL is not protected."""
+        return contextlib.nullcontext() if self._folder is None else alone(self._folder / LOG)
+
+    def _names(self, *within: str) -> set[str]:
+        """The names of what lies in the store, or in one of its folders, apart from files that a kill left half-written."""
+        if self._folder is None:
+            system, root = _system("/".join([self.path, *within]))
+            names = [one.rstrip("/").rsplit("/", 1)[-1] for one in system.ls(root, detail=False)] if system.exists(root) else []
+        else:
+            folder = self._folder.joinpath(*within)
+            names = [""] if folder.is_file() else os.listdir(folder) if folder.exists() else []
+        return {name for name in names if not name.endswith(".partial")}
 
     def create(
         self,
@@ -64,14 +86,18 @@ class Store:
         labels: Mapping[str, Any],
         settings: Mapping[str, Any],
     ) -> None:
-        """Make the store of a new sweep, in which all points are missing."""
+        """Make the store of a new sweep, in which all points are missing. Raises ValueError if other things lie there."""
         plain = {
             "status": Kept((), (), "int8", {**said("state of the point"), "flag_meanings": " ".join(MEANINGS)}),
             "error": Kept((), (), "str", said("what went wrong")),
             DESCRIPTION: Kept((), (), "str", said("what `build` made at the first point of each block")),
         }
+        other = sorted(self._names() - {"zarr.json", LOG, *kept, *plain, *labels, *points.values})
+        if other:
+            came = f"{self.path!r} holds {other[0]!r}, beside a sweep whose making was stopped"
+            raise argument_error("store", MUST, came, MEND)
         with self._writing():
-            group = zarr.open_group(self.path, mode="w", zarr_format=3, attributes={SWEEP: ""})
+            group = zarr.open_group(self.path, mode="a", zarr_format=3, attributes={SWEEP: UNFINISHED})
             for name, one in {**kept, **plain}.items():
                 fill: Any = {"status": 0, "error": "", DESCRIPTION: ""}[name] if name in plain else one.fill
                 group.create_array(
@@ -82,11 +108,13 @@ class Store:
                     fill_value=fill,
                     dimension_names=(*points.dims, *one.dims),
                     attributes=dict(one.attributes),
+                    overwrite=True,
                 )
             for name, (dims, values, attributes) in labels.items():
-                _write_labels(group, name, dims, np.asarray(values), attributes)
+                _make(group, name, dims, np.asarray(values), attributes)
+            for name, values in points.values.items():
+                _make(group, name, (points.along[name],), values, points.attributes[name], COORDINATE)
             self._group = group
-            self._write_points(points)
             names = [TIME, *points.values, *labels]
             coordinates = " ".join(dict.fromkeys(names))
             self._finish(points, {**settings, "chunks": chunks, "version": VERSION}, coordinates)
@@ -97,12 +125,10 @@ class Store:
             for name in (*known["kept"], "status", "error", DESCRIPTION):
                 array = self._group[name]
                 array.resize((*points.sizes, *array.shape[len(points.dims) :]))
-            self._write_points(points)
+            for name, values in points.values.items():
+                self._group[name].resize(values.shape)
+                self._group[name][...] = _written(values)
             self._finish(points, known, self._group.attrs.asdict()["coordinates"])
-
-    def _write_points(self, points: Points) -> None:
-        for name, values in points.values.items():
-            _write_labels(self._group, name, (points.along[name],), values, points.attributes[name])
 
     def _finish(self, points: Points, known: Mapping[str, Any], coordinates: Any) -> None:
         whole = {**known, "sizes": points.sizes, "dims": points.dims}
@@ -119,7 +145,11 @@ class Store:
         """The values of a variable in a region of the points."""
         with _calm():
             if self._group is None:
-                self._group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
+                try:
+                    self._group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
+                except FileNotFoundError:
+                    came = f"a process finds nothing at {self.path!r}"
+                    raise argument_error("store", "be a place that all processes see", came) from None
             try:
                 return np.asarray(self._group[name][region])
             except (RuntimeError, ValueError) as error:
@@ -160,12 +190,14 @@ class Store:
 
     def free(self) -> float:
         """The free bytes where the store is, infinite if nobody can say."""
-        return np.inf if self._folder is None else shutil.disk_usage(self._folder).free
+        if self._folder is None:
+            return np.inf
+        return shutil.disk_usage(next(one for one in (self._folder, *self._folder.parents) if one.exists())).free
 
     def open(self) -> xr.Dataset:
         """The whole sweep so far, whose values are read when they are needed."""
         with _calm():
-            return xr.open_zarr(self.path, chunks=None)
+            return xr.open_zarr(self.path, chunks=None, decode_times=False, decode_timedelta=False)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -188,20 +220,34 @@ def to_do(status: np.ndarray) -> np.ndarray:
     return (status == 0) | (status == FAILED)
 
 
+def _parsed(text: Any) -> Mapping[str, Any] | None:
+    """What the attribute of a sweep says, or None if no sweep wrote it."""
+    with contextlib.suppress(TypeError, ValueError):
+        known = json.loads(text)
+        return known if isinstance(known, dict) and "version" in known else None
+    return None
+
+
 def _plain(values: Any) -> np.ndarray:
-    return values.astype(str) if values.dtype.kind in "TO" else values
+    return values.astype(object).astype(str) if values.dtype.kind in "TO" else values
 
 
-def _write_labels(group: Any, name: str, dims: tuple[str, ...], values: np.ndarray, attributes: Mapping[str, Any]) -> None:
-    text = values.dtype.kind in "UO"
-    if name in group:
-        group[name].resize(values.shape)
-    else:
-        kind = str if text else values.dtype
-        group.create_array(
-            name, shape=values.shape, chunks=values.shape, dtype=kind, dimension_names=dims, attributes=dict(attributes)
-        )
-    group[name][...] = values.astype(object) if text else values
+def _written(values: np.ndarray) -> np.ndarray:
+    return values.astype(object) if values.dtype.kind in "UO" else values
+
+
+def _make(group: Any, name: str, dims: Any, values: np.ndarray, attributes: Mapping[str, Any], least: int = 1) -> None:
+    """Write a coordinate, in chunks of at least so many values along each dimension."""
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        chunks=tuple(max(size, least) for size in values.shape),
+        dtype=str if values.dtype.kind in "UO" else values.dtype,
+        dimension_names=dims,
+        attributes=dict(attributes),
+        overwrite=True,
+    )
+    array[...] = _written(values)
 
 
 @contextlib.contextmanager
@@ -212,9 +258,14 @@ def _calm() -> Iterator[None]:
         yield
 
 
-def _anything(url: str) -> bool:
-    """Whether there is anything behind a URL."""
-    import fsspec  # of the extra `cluster`, which URLs need
-
+def _system(url: str) -> tuple[Any, str]:
+    """The file system behind a URL, and the path in it."""
+    try:
+        import fsspec
+    except ModuleNotFoundError:
+        raise argument_error(
+            "store", "be a path", f"{url!r} came, and URLs need fsspec", 'Install "overlaps[cluster]".'
+        ) from None
     system, root = fsspec.core.url_to_fs(url)
-    return system.exists(root) and bool(system.find(root))
+    system.invalidate_cache()
+    return system, root

@@ -1,6 +1,8 @@
 """The variables that a sweep keeps of each point, and their values in the Datasets of `learn`."""
 
 import dataclasses
+import json
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ from overlaps.sweeps._runs import Outcome
 DONE, DIVERGED, FAILED = 1, 2, 3  # 0: a point that is not computed yet
 MEANINGS = ("missing", "done", "diverged", "failed")
 TIME = "learning_time"
+ALONE = "Keep `loss` alone, or sweep over each kind of network by itself."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,10 +64,22 @@ def labels_of(dataset: xr.Dataset, kept: Mapping[str, Kept], rows: Mapping[str, 
     return shared
 
 
-def values_of(outcome: Outcome, kept: Mapping[str, Kept], rows: Mapping[str, int], number: int) -> dict[str, np.ndarray]:
+def checksums_of(labels: Mapping[str, Any]) -> dict[str, int]:
+    """A number for each of the coordinates that all points share, by which others can be compared with it."""
+    return {name: _checksum(values) for name, (_, values, _) in labels.items() if name != "phase"}
+
+
+def _checksum(values: Any) -> int:
+    return zlib.crc32(json.dumps(np.asarray(values).tolist()).encode())
+
+
+def values_of(
+    outcome: Outcome, kept: Mapping[str, Kept], rows: Mapping[str, int], labels: Mapping[str, int], number: int
+) -> dict[str, np.ndarray]:
     """The values of the kept variables at `number` points that ran as one batch, with the rows of a run to the end.
 
-    A run that stops early repeats its last row. Rows after a divergence are NaN. Raises ValueError if shapes do not fit.
+    A run that stops early repeats its last row. Rows after a divergence are NaN. `labels`: the checksums of the coordinates
+    that all points share. Raises ValueError if shapes or these coordinates do not fit.
     """
     values = {name: np.full((number, *one.shape), one.fill, one.dtype) for name, one in kept.items()}
     if outcome.dataset is None:
@@ -84,10 +99,15 @@ def values_of(outcome: Outcome, kept: Mapping[str, Kept], rows: Mapping[str, int
         found = variable.transpose("batch", *one.dims).values
         if found.shape[1:] != one.shape:
             came = f"`{name}` has the shape {found.shape[1:]} at this point, and {one.shape} at the first one"
-            raise argument_error("keep", "name variables of one shape", came, "Keep `loss` alone, or sweep over each shape.")
+            raise argument_error("keep", "name variables of one shape", came, ALONE)
         values[name] = found.copy()
         if "time" in one.dims:
             np.moveaxis(values[name], one.dims.index("time") + 1, 1)[lost] = one.fill
+    for name, checksum in labels.items():
+        here = dataset[name].values if name in dataset.coords else None
+        if here is None or _checksum(here) != checksum:
+            came = f"the labels `{name}` of its numbers are others at this point than at the first one"
+            raise argument_error("keep", "name variables with the same labels at all points", came, ALONE)
     return values
 
 
@@ -126,7 +146,7 @@ def _rows(dataset: xr.Dataset, rows: Mapping[str, int], repeat: bool) -> np.ndar
         there = np.flatnonzero(names == name)
         if len(there) > number:
             came = f"a run has {len(there)} of them at this point, and {number} at the first one"
-            raise argument_error("saves", "be at most the number of steps + 1 at all points", came)
+            raise argument_error("saves", "be at most the number of steps + 1 at all points", came, f"Pass saves={number}.")
         last = there[-1] if repeat and there.size else -1
         parts.append(np.concatenate([there, np.full(number - len(there), last, int)]))
     return np.concatenate(parts)
