@@ -130,6 +130,15 @@ def test_single_trials_and_inputs_may_leave_out_their_axes():
     np.testing.assert_allclose(whole["time"], DT * np.arange(1, 26))
 
 
+@pytest.mark.parametrize("dt", [DT, None])
+def test_inputs_in_single_precision_count_as_the_same_numbers(dt):
+    network, inputs = problem(2, 1, 1)
+    inputs = inputs.astype(np.float32)
+    for net in (network, network.overlaps()):
+        output = ov.RNN("tanh", dt=dt).output(net, inputs, dt=DT)
+        np.testing.assert_array_equal(output, ov.RNN("tanh", dt=dt).output(net, inputs.astype(float), dt=DT))
+
+
 def test_what_does_not_fit_is_named():
     network, inputs = problem(1, 1, 1)
     rnn = ov.RNN("erf", dt=DT)

@@ -41,13 +41,18 @@ def drawn(
     """
     size = means.shape[-1]
     draws_key, numbers_key = jax.random.split(jax.random.fold_in(key, 3))
-    numbers = whole(weights, n, size) if exact else np.asarray(jax.random.multinomial(numbers_key, n, weights)).astype(int)
+    if exact:
+        numbers = whole(weights, n, size)
+    else:
+        chosen = jax.random.choice(numbers_key, len(weights), (n,), p=weights)
+        numbers = np.bincount(np.asarray(chosen), minlength=len(weights))
+    # One call, whose shape does not depend on the numbers: JAX compiles a draw for each new shape.
+    parts = np.split(np.asarray(normal(draws_key, n, size)), np.cumsum(numbers)[:-1])
     rows = []
-    for index, number in enumerate(numbers):
-        draws = np.asarray(normal(draws_key, int(number), size, stream=index))
+    for mean, covariance, number, draws in zip(means, covariances, numbers, parts, strict=True):
         if exact:
             draws = np.sqrt(number) * orthonormal(draws - draws.mean(axis=0))
-        rows.append(means[index] + draws @ square_root(covariances[index]))
+        rows.append(mean + draws @ square_root(covariance))
     return np.concatenate(rows)
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import scipy.special
 import xarray as xr
 from jaxtyping import Float
 
@@ -14,6 +15,8 @@ from overlaps.connectivity._network import Network
 from overlaps.connectivity._protocols import Simulator
 
 STARTS, ITERATIONS = 4, 1000  # of the expectation-maximisation algorithm
+GAIN = 1e-3  # it ends when the mean log likelihood of a neuron grows by less than this
+RIDGE = 1e-6  # it adds this to the variances of standardised vectors
 DEPENDENT = 1e-10  # an eigenvalue of the correlations of the vectors below this belongs to dependent vectors
 
 Parts = tuple[Float[np.ndarray, " P"], Float[np.ndarray, "P D"], Float[np.ndarray, "P D D"]]
@@ -47,8 +50,11 @@ def labelled(network: Any, labels: np.ndarray) -> Parts:
     return moments(vectors, np.eye(len(names))[members])
 
 
-def fitted(network: Any, number: Any, key: Any) -> tuple[Parts, float]:
-    """A mixture with this number of populations for the neurons of a network, and its Bayesian information criterion."""
+def fitted(network: Any, number: Any, key: Any, rnn: Simulator | None = None) -> tuple[Parts, float]:
+    """A mixture with this number of populations for the neurons of a network, and its Bayesian information criterion.
+
+    `rnn`: if it is given and its phi is odd, each neuron counts as itself or as its mirror image, whichever fits better.
+    """
     vectors, number = _vectors(network), count("count", number)
     n, size = vectors.shape
     if number * (size + 1) > n:
@@ -64,18 +70,61 @@ def fitted(network: Any, number: Any, key: Any) -> tuple[Parts, float]:
         came = "some combination of them is the same in all neurons, so that every covariance is singular"
         mend = "Leave dependent vectors out, for example by `interop.low_rank` with a lower rank."
         raise argument_error("network", "have linearly independent vectors", came, mend)
-    mixture = _mixtures().GaussianMixture(
-        number, n_init=STARTS, max_iter=ITERATIONS, random_state=int(jax.random.bits(key)) % 2**31
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", _not_converged())  # a mixture that is still improving describes the neurons too
-        mixture.fit(rows)
-    shares = mixture.predict_proba(rows)
+    random = np.random.default_rng(int(jax.random.bits(key)))
+    if rnn is not None and _is_odd(rnn):
+        found = [_mirrored(rows, number, random) for _ in range(STARTS)]
+        shares, likelihood = max(found, key=lambda fit: (np.all(fit[0].sum(axis=0) >= size + 1), fit[1]))
+        vectors = np.concatenate([vectors, -vectors])
+    else:
+        shares, likelihood = _plain(rows, number, random)
     sizes = shares.sum(axis=0)
     if np.any(sizes < size + 1):
         came = f"after the fit the populations have {np.sort(sizes).round(1).tolist()} neurons"
         raise argument_error("count", f"leave more than {size} neurons to each population", came, "Ask for fewer populations.")
-    return moments(vectors, shares), float(mixture.bic(rows))
+    free = number * (1 + size + size * (size + 1) // 2) - 1
+    return moments(vectors, shares * len(vectors) / n), float(free * np.log(n) - 2 * n * likelihood)
+
+
+def _is_odd(rnn: Simulator) -> bool:
+    activity = np.linspace(0.0, 10.0, 101)
+    rates = rnn.rate(activity)
+    return bool(np.allclose(rnn.rate(-activity), -rates, rtol=0.0, atol=1e-12 * np.abs(rates).max()))
+
+
+def _plain(rows: Float[np.ndarray, "N D"], number: int, random: np.random.Generator) -> tuple[np.ndarray, float]:
+    """The probabilities (N, P) that neurons belong to populations, and the mean log likelihood of a neuron."""
+    mixture = _sklearn().mixture.GaussianMixture(
+        number, n_init=STARTS, max_iter=ITERATIONS, tol=GAIN, reg_covar=RIDGE, random_state=_seed(random)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", _not_converged())  # a mixture that is still improving describes the neurons too
+        mixture.fit(rows)
+    return mixture.predict_proba(rows), float(mixture.score(rows))
+
+
+def _mirrored(rows: Float[np.ndarray, "N D"], number: int, random: np.random.Generator) -> tuple[np.ndarray, float]:
+    """The probabilities (2 N, P) that neurons, and then their mirror images, belong to populations, and as in `_plain`.
+
+    The density of the neurons is sum_p (w_p / 2) (N(theta; a_p, C_p) + N(-theta; a_p, C_p)). A start takes of each neuron the
+    image on one side of a random plane, and splits these by k-means.
+    """
+    images = np.concatenate([rows, -rows])
+    there = images @ random.standard_normal(rows.shape[1]) > 0
+    clusters = _sklearn().cluster.KMeans(number, n_init=1, random_state=_seed(random)).fit(images[there])
+    shares = np.eye(number)[clusters.predict(images)] * there[:, None]
+    likelihood = -np.inf
+    for _ in range(ITERATIONS):
+        before = likelihood
+        weights, means, covariances = moments(images, 2 * shares)
+        roots = np.linalg.cholesky(covariances + RIDGE * np.eye(rows.shape[1]))
+        scores = np.linalg.solve(roots, (images[None] - means[:, None]).swapaxes(1, 2))
+        volumes = np.log(2 * np.pi) * rows.shape[1] / 2 + np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
+        densities = (np.log(weights / 2) - volumes - np.sum(scores**2, axis=1).T / 2).reshape(2, -1, number)
+        of_neurons = scipy.special.logsumexp(densities, axis=(0, 2), keepdims=True)
+        shares, likelihood = np.exp(densities - of_neurons).reshape(-1, number), float(of_neurons.mean())
+        if likelihood - before < GAIN or np.any(shares.sum(axis=0) < 1):  # a population that dies out has no moments
+            break
+    return shares, likelihood
 
 
 def moments(vectors: Float[np.ndarray, "N D"], shares: Float[np.ndarray, "N P"]) -> Parts:
@@ -105,7 +154,7 @@ def compared(
     draws = count("draws", draws)
     fits, criteria = {}, []
     for number in counts:
-        parts, criterion = fitted(network, number, jax.random.fold_in(key, number))
+        parts, criterion = fitted(network, number, jax.random.fold_in(key, number), rnn)
         fits[number] = make(parts)
         criteria.append(criterion)
     output = rnn.output(network, inputs)
@@ -139,12 +188,17 @@ def _vectors(network: Any) -> Float[np.ndarray, "N D"]:
     return np.asarray(network.vectors, float)
 
 
-def _mixtures() -> Any:
+def _seed(random: np.random.Generator) -> int:
+    return int(random.integers(2**31))
+
+
+def _sklearn() -> Any:
     try:
+        import sklearn.cluster
         import sklearn.mixture
     except ImportError:
         raise ImportError("Fitting populations needs scikit-learn. Install the extra: pip install overlaps[studies]") from None
-    return sklearn.mixture
+    return sklearn
 
 
 def _not_converged() -> type[Warning]:

@@ -117,7 +117,9 @@ class Populations(State):
         - `network`: a single `Network`.
         - `count`: the number of populations. A sequence of numbers compares them, and needs `rnn` and `inputs`.
         - `key`: a jax.random key or an integer seed, for the start of the fit and for `draws`.
-        - `rnn`: the `RNN` of the network. `inputs`: input samples (trials, time, I), on which outputs are compared.
+        - `rnn`: the `RNN` of the network. If its phi is odd, a neuron acts as its mirror image does, with the opposite sign in
+          all vectors. Then the fit may take the mirror image of any neuron, and its error is often far smaller.
+        - `inputs`: input samples (trials, time, I), on which the outputs of several numbers of populations are compared.
         - `draws`: how many times neurons are redrawn, to tell how much the output depends on single neurons.
 
         Returns a `Populations`. For a sequence of counts, returns a named tuple of `fits`, a dictionary from counts to
@@ -130,7 +132,7 @@ class Populations(State):
         """
         key = random_key("key", key)
         if not isinstance(count, Sequence | np.ndarray):
-            return cls(*fitted(network, count, key)[0], *network.layout, c=network.c)
+            return cls(*fitted(network, count, key, rnn)[0], *network.layout, c=network.c)
         make = functools.partial(_of_network, cls, network)
         return compared(network, [int(number) for number in count], key, make, rnn, inputs, draws)
 

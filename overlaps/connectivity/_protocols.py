@@ -20,9 +20,11 @@ class Model(Protocol):
 
 @runtime_checkable
 class Simulator(Protocol):
-    """An `RNN`, as far as it computes the output of a network on given inputs."""
+    """An `RNN`, as far as it computes the output of a network on given inputs, and the rates of its neurons."""
 
     def output(self, state: Any, inputs: Any) -> Any: ...
+
+    def rate(self, activity: Any) -> Any: ...
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from overlaps._support import AnyArray, argument_error, flag, in_float64, number, numpy_for, real_array, said
+from overlaps._support import AnyArray, argument_error, as_float, flag, in_float64, number, numpy_for, real_array, said
 from overlaps.connectivity import Layout, Overlaps, Populations, Projection, State
 from overlaps.dynamics import _fixed_points
 from overlaps.dynamics._activity import projection, require_single, rollout
@@ -239,7 +239,7 @@ class RNN(eqx.Module):
     def _labelled(self, state: Any, inputs: Any, dt: Any) -> tuple[xr.DataArray, xr.DataArray]:
         require_single(state, inputs)
         count = state.layout.inputs
-        array = real_array("inputs", inputs)
+        array = as_float(real_array("inputs", inputs))
         array = array[:, None] if array.ndim == 1 else array
         if array.ndim not in (2, 3) or array.shape[-1] != count or 0 in array.shape:
             came = f"its shape is {array.shape}"
