@@ -7,27 +7,29 @@ import contextlib
 import dis
 import functools
 import hashlib
-import importlib.util
-import os
-import sys
-import sysconfig
+import itertools
+import marshal
 import threading
 import types
 import warnings
 import weakref
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import xarray as xr
 
-PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
-HIDDEN = (weakref.ref, weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet, threading.local)
+from overlaps.learning._modules import contents, imported_names, is_installed, is_of_library, source_of
+
+PLAIN = {type(None), bool, int, float, complex, str, bytes, type(...)}
+NESTED = {list, tuple, dict}
+LEVELS, LARGEST = 4, 10**8  # of nested things whose plain values get one digest together; the number of their items and letters
+HIDDEN = (
+    *(weakref.ref, weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet),
+    *(threading.local, threading.Thread),
+)
 JITTED = type(jax.jit(lambda: None))
-LIBRARIES = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(__file__).parents[1]))
-SITE = {"site-packages", "dist-packages"}  # the names of folders of installed libraries
 TOO_DEEP = "nested too deeply"
 
 
@@ -42,13 +44,6 @@ def digest(thing: Any) -> str:
         return TOO_DEEP
 
 
-def is_installed(module: str) -> bool:
-    """Whether a module belongs to Python or to an installed library. If not, it is the user's own."""
-    top = module.partition(".")[0]
-    files = (getattr(sys.modules.get(name), "__file__", None) for name in (module, top))
-    return top in sys.stdlib_module_names or any(_is_of_library(file) for file in files if file)
-
-
 class _Walk:
     """Digests of things, each made of the digests of its parts. A thing that is met again is not walked through again."""
 
@@ -57,9 +52,10 @@ class _Walk:
         self._open: list[int] = []
 
     def __call__(self, thing: Any) -> bytes:
-        if type(thing) in PLAIN:
-            content = thing if isinstance(thing, bytes) else repr(thing).encode(errors="surrogatepass")
-            return hashlib.sha256(type(thing).__name__.encode() + b":" + content).digest()
+        if type(thing) is bytes or _is_plain(thing):
+            found = hashlib.sha256(f"plain {type(thing).__name__}:".encode())
+            found.update(thing if type(thing) is bytes else marshal.dumps(thing, 2))  # later formats depend on what is shared
+            return found.digest()
         if id(thing) in self._known:
             return self._known[id(thing)][1]
         if id(thing) in self._open:
@@ -73,6 +69,8 @@ class _Walk:
 
     def _parts(self, thing: Any) -> tuple[Any, ...]:
         """The kind of a thing, and of what it consists."""
+        if isinstance(thing, jax.Array) and thing.is_deleted():
+            return "deleted array", str(thing.dtype), thing.shape
         if isinstance(thing, jax.Array) and jax.numpy.issubdtype(thing.dtype, jax.dtypes.prng_key):
             return "key", str(jax.random.key_impl(thing)), np.asarray(jax.random.key_data(thing))
         if type(thing) is np.ndarray or isinstance(thing, np.generic | jax.Array):
@@ -93,7 +91,7 @@ class _Walk:
         if isinstance(thing, types.MethodType):
             return "method", thing.__func__, thing.__self__
         if isinstance(thing, types.ModuleType):
-            return "module", thing.__name__, b"" if is_installed(thing.__name__) else _source(getattr(thing, "__file__", None))
+            return "module", thing.__name__, "" if is_installed(thing.__name__) else source_of(thing)
         if isinstance(thing, type):
             return "class", *(part for base in thing.__mro__ for part in _class(base))
         if isinstance(thing, property):
@@ -102,9 +100,30 @@ class _Walk:
             return type(thing).__name__, thing.__func__
         if isinstance(thing, xr.DataArray | xr.Dataset | xr.Variable):
             return "xarray", thing.to_dict(data="array")
-        if isinstance(thing, HIDDEN):
+        if isinstance(thing, HIDDEN) or type(thing).__module__ == "tempfile":  # each process has other names of such files
             return "hidden", type(thing)
         return "object", type(thing), *_state(thing)
+
+
+def _is_plain(thing: Any) -> bool:
+    """Whether a thing is a plain value, or consists of lists, tuples and dicts of plain values, down to some levels.
+
+    Things that are held at many places count at each of them, so that equal things have equal answers.
+    """
+    level, size = [thing], 0
+    for _ in range(LEVELS):
+        kinds = set(map(type, level))
+        if not kinds <= PLAIN | NESTED:
+            return False
+        if not kinds & NESTED:
+            return True
+        size += sum(len(one) for one in level if type(one) in (*NESTED, str, bytes))
+        if size > LARGEST:
+            return False
+        below = [one for one in level if type(one) in NESTED]
+        pairs = [one.values() for one in below if type(one) is dict]
+        level = list(itertools.chain.from_iterable([*below, *pairs]))
+    return False
 
 
 def _code(code: types.CodeType) -> Iterator[Any]:
@@ -116,7 +135,7 @@ def _code(code: types.CodeType) -> Iterator[Any]:
 def _function(function: types.FunctionType) -> Iterator[Any]:
     """The code of a function and what belongs to it; for a function of the user, also what it refers to in modules."""
     yield from (function.__code__, function.__defaults__, function.__kwdefaults__)
-    of_library = _is_of_library(function.__code__.co_filename)
+    of_library = is_of_library(function.__code__.co_filename)
     for cell in function.__closure__ or ():
         with contextlib.suppress(ValueError):  # of an empty one
             value = cell.cell_contents
@@ -134,13 +153,12 @@ def _referred(code: types.CodeType, names: dict[str, Any]) -> dict[str, Any]:
         if chain[0] in names:
             place, value = chain[0], names[chain[0]]
             for name in chain[1:]:
-                if not isinstance(value, types.ModuleType) or is_installed(value.__name__) or not hasattr(value, name):
+                if not isinstance(value, types.ModuleType) or is_installed(value.__name__) or name not in contents(value):
                     break
-                place, value = f"{place}.{name}", getattr(value, name)
+                place, value = f"{place}.{name}", contents(value)[name]
             found[place] = value
-    for step in dis.get_instructions(code):
-        if step.opname == "IMPORT_NAME":
-            found[f"import {step.argval}"] = _imported(step.argval)
+    for name in imported_names(code, names):
+        found[f"import {name}"] = source_of(name)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             found |= _referred(constant, names)
@@ -160,21 +178,6 @@ def _chains(code: types.CodeType) -> list[list[str]]:
         elif step.opname not in ("EXTENDED_ARG", "CACHE"):
             follows = False
     return chains
-
-
-def _imported(name: str) -> bytes:
-    """The source of an own module that a function imports."""
-    with contextlib.suppress(Exception):  # of a module that cannot be found, as when the function is called
-        top = importlib.util.find_spec(name.partition(".")[0])
-        if top is not None and not _is_of_library(top.origin or "") and top.name not in sys.stdlib_module_names:
-            return _source(getattr(importlib.util.find_spec(name), "origin", None))
-    return b""
-
-
-def _source(file: str | None) -> bytes:
-    with contextlib.suppress(OSError, TypeError):  # a module without a file
-        return Path(file).read_bytes()  # pyright: ignore[reportArgumentType]
-    return b""
 
 
 def _class(base: type) -> Iterator[Any]:
@@ -214,7 +217,3 @@ def _without_caches(kind: type, state: Any) -> Any:
         return state
     cached = {name for base in kind.__mro__ for name, one in vars(base).items() if isinstance(one, functools.cached_property)}
     return {name: value for name, value in state.items() if name not in cached} or None
-
-
-def _is_of_library(file: str) -> bool:
-    return file.startswith(("<frozen", *(path + os.sep for path in LIBRARIES))) or not SITE.isdisjoint(Path(file).parts)

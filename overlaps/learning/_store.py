@@ -20,8 +20,9 @@ import xarray as xr
 
 from overlaps._support import argument_error
 from overlaps.learning._describe import comparable, difference, equal
-from overlaps.learning._digest import TOO_DEEP, digest, is_installed
+from overlaps.learning._digest import TOO_DEEP, digest
 from overlaps.learning._log import FOLDER, Log, checked, with_checksum, write
+from overlaps.learning._modules import is_installed
 from overlaps.learning._record import Record
 from overlaps.learning._view import RUN, View, noted_in
 
