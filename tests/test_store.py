@@ -56,14 +56,14 @@ def killed_at(monkeypatch, moment, how):
     """Let the run die at the file number `moment` that it writes: before it, in its middle, or after it."""
     count = iter(range(10**6))
 
-    def write(path, content, settled=True, whole=_log.write):
+    def write(path, content, *rest, whole=_log.write, **named):
         if next(count) == moment:
             if how == "middle":
                 path.with_name(f"{path.name}.part").write_bytes(content[: len(content) // 2])
             if how == "after":
-                whole(path, content, settled)
+                whole(path, content, *rest, **named)
             raise Killed
-        whole(path, content, settled)
+        whole(path, content, *rest, **named)
 
     for module in (_log, _store, _view):
         monkeypatch.setattr(module, "write", write)
@@ -101,8 +101,8 @@ from overlaps.learning import _log, _store, _view
 from tests.test_store import CASES
 path, name, moment = sys.argv[1], sys.argv[2], int(sys.argv[3])
 count, whole = iter(range(10**6)), _log.write
-def write(path, content, settled=True):
-    whole(path, content, settled)
+def write(*given, **named):
+    whole(*given, **named)
     if next(count) == moment:
         os.kill(os.getpid(), signal.SIGKILL)
 _log.write = _store.write = _view.write = write

@@ -98,10 +98,10 @@ def test_two_networks_with_equal_sizes_are_told_apart(tmp_path, monkeypatch):
 def test_a_full_disk_ends_the_run_and_the_store_goes_on_later(tmp_path, monkeypatch):
     count = iter(range(100))
 
-    def full(path, content, settled=True, whole=_log.write):
+    def full(*given, whole=_log.write, **named):
         if next(count) == 5:
             raise OSError(28, "No space left on device")
-        whole(path, content, settled)
+        whole(*given, **named)
 
     monkeypatch.setattr(_log, "write", full)
     with pytest.raises(OSError, match=r"cannot be written any more: .*No space left.* call `learn` again") as caught:

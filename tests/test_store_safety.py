@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 import overlaps as ov
-from overlaps.learning import _store, _view
+from overlaps.learning import _log, _store, _view
 from tests.test_store import DESCENT, MOMENTUM, NET, RNN, A, Killed, begun, killed_at
 
 RUN = functools.partial(ov.learn, NET, A, RNN, MOMENTUM, saves=11)
@@ -179,8 +179,8 @@ def test_a_complete_store_with_another_number_is_repaired(tmp_path, whole):
 
 def test_numbers_are_on_disk_before_the_store_says_that_it_is_complete(tmp_path, monkeypatch):
     order = []
-    sync, write = _view.sync, _view.write
-    monkeypatch.setattr(_view, "sync", lambda path: order.append(path) or sync(path))
+    sync, write = _log.sync, _view.write
+    monkeypatch.setattr(_log, "sync", lambda path: order.append(path) or sync(path))
     monkeypatch.setattr(_view, "write", lambda path, *rest: order.append(path) or write(path, *rest))
     path = tmp_path / "run.zarr"
     dataset = RUN(store=path)

@@ -9,7 +9,8 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +33,19 @@ class Log:
 
     def append(self, records: Sequence[tuple[int, int, Record]]) -> None:
         """Add records, each with its phase and its number in the phase. Of each phase the last one alone has a memory."""
+        files: list[tuple[Path, bytes, bool]] = []
         for place, (phase, number, record) in enumerate(records):
             name, later = self._name(phase, number), records[place + 1 :]
-            if later and later[0][0] == phase:
-                write(name.with_suffix(ROWS), _rows(record), settled=False)
-                continue
-            # The memory first: the rows say that the record is there.
-            write(name.with_suffix(MEMORY), _memory(record), settled=False)
-            write(name.with_suffix(ROWS), _rows(record))
-            # The memory before this one is kept, in case that this one gets damaged.
-            for old in sorted(self.folder.glob(f"{phase:03d}-*{MEMORY}"))[:-2]:
-                old.unlink(missing_ok=True)
+            last = not later or later[0][0] != phase
+            if last:  # the memory first: the rows say that the record is there
+                files.append((name.with_suffix(MEMORY), _memory(record), False))
+            files.append((name.with_suffix(ROWS), _rows(record), last))
+        prepare({path: content for path, content, _ in files})
+        for path, content, settled in files:
+            write(path, content, settled, prepared=True)
+            if settled:  # the memory before this one is kept, in case that this one gets damaged
+                for old in sorted(self.folder.glob(f"{path.name.partition('-')[0]}-*{MEMORY}"))[:-2]:
+                    old.unlink(missing_ok=True)
 
     def read(self, phase: int) -> tuple[list[Record], bytes]:
         """The records of a phase up to the last one whose memory is whole, and this memory.
@@ -104,19 +107,34 @@ def recalled(memory: bytes, like: Any) -> Any:
     )
 
 
-def write(path: Path, content: bytes, settled: bool = True) -> None:
+def write(path: Path, content: bytes, settled: bool = True, prepared: bool = False) -> None:
     """Write a file such that it is there as a whole, or as it was before.
 
     `settled`: whether its name must be on disk on return; else that of the next file that is written to the folder will do.
+    `prepared`: whether `prepare` wrote the content before.
     """
-    unfinished = path.with_name(f"{path.name}.part")
-    with unfinished.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    if not prepared:
+        prepare({path: content})
+    _unfinished(path).replace(path)
     if settled:
         sync(path.parent)
+
+
+def prepare(contents: Mapping[Path, bytes]) -> None:
+    """Write the contents of files to disk, under other names, until `write` gives them theirs."""
+    for path, content in contents.items():
+        _unfinished(path).write_bytes(content)
+    sync_all([_unfinished(path) for path in contents])
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+def sync_all(paths: Sequence[Path]) -> None:
+    """Wait until files, and the names in folders, are on disk. Doing so at the same time is faster than one after the other."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(sync, paths))
 
 
 def sync(path: Path) -> None:

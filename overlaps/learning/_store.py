@@ -93,7 +93,7 @@ class Store:
             self._check_free()
             self.complete = False
             self._view.write(first, complete=False)
-            self._write_start(first)
+            self._write_start(first, settled=False)
             write(run, json.dumps(identity).encode())
             return
         self._compare(run, identity)
@@ -106,8 +106,8 @@ class Store:
             self._claim()
             self._write_start(first)
 
-    def _write_start(self, first: xr.Dataset) -> None:
-        write(self.log.folder / START, with_checksum(bytes(first.to_netcdf(engine="h5netcdf"))))
+    def _write_start(self, first: xr.Dataset, settled: bool = True) -> None:
+        write(self.log.folder / START, with_checksum(bytes(first.to_netcdf(engine="h5netcdf"))), settled)
 
     def _check_free(self) -> None:
         """Raise ValueError unless nothing is there, or a store that a kill ended before it was described."""

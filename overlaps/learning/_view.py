@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from overlaps.learning._log import FOLDER, sync, write
+from overlaps.learning._log import FOLDER, sync_all, write
 
 RUN = "run.json"  # the file of the log that says what the run is; it is written last
 NOTES = "variables of learn"  # the attribute of the log that lists which folders beside it are the run's own
@@ -54,9 +54,8 @@ class View:
                 self.path, mode="a", consolidated=True, zarr_format=3
             )
         if complete:  # what is complete is not written again, so it has to be on disk
-            for name in map(str, dataset.variables):
-                for one in (self.path / name, *(self.path / name).rglob("*")):
-                    sync(one)
+            folders = [self.path / str(name) for name in dataset.variables]
+            sync_all([one for folder in folders for one in (folder, *folder.rglob("*"))])
         self._say({"complete": complete, "saved": saved})
 
     def holds(self, dataset: xr.Dataset) -> bool:
