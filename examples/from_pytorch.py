@@ -173,6 +173,10 @@ def main() -> None:
 
     best = int(error.idxmin())
     print(f"from here on: {best} populations")
+    aligned = fits[best].align(network)
+    number = np.any(aligned.vectors != network.vectors, axis=1).sum()
+    difference = np.abs(rnn.output(aligned, inputs).values - output).max()
+    print(f"they describe the mirror images of {number} of {network.n} neurons, which changes the output by {difference:.0e}")
     others = [redrawn(network, seed) for seed in range(draws)]
     states = {"network": network, "one Gaussian": network.overlaps(), "populations": fits[best]}
     groups = {name: [state] for name, state in states.items()} | {"neurons redrawn": others}
