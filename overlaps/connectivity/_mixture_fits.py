@@ -60,18 +60,18 @@ def fitted(network: Any, number: Any, key: Any, rnn: Simulator | None = None) ->
     if number * (size + 1) > n:
         most = n // (size + 1)
         raise argument_error("count", f"be at most {most} for {n} neurons and {size} vectors", f"{number} came")
-    scales = np.sqrt(np.mean(vectors**2, axis=0))
-    names = network.layout.labels
-    if np.any(scales == 0):
-        zero = ", ".join(names[index] for index in np.flatnonzero(scales == 0))
-        raise argument_error("network", "have vectors that are not 0", f"{zero} is 0 in all neurons")
-    rows = vectors / scales
-    if np.linalg.eigvalsh(np.cov(rows.T))[0] < DEPENDENT:
+    mirrored = rnn is not None and _is_odd(_checked(rnn))
+    rows = vectors[:, np.ptp(vectors, axis=0) > 0]  # what is the same in all neurons tells no populations apart
+    if not rows.size:
+        raise argument_error("network", "have neurons that differ", "all neurons are alike")
+    if np.linalg.eigvalsh(np.atleast_2d(np.corrcoef(rows.T)))[0] < DEPENDENT:
         came = "some combination of them is the same in all neurons, so that every covariance is singular"
         mend = "Leave dependent vectors out, for example by `interop.low_rank` with a lower rank."
         raise argument_error("network", "have linearly independent vectors", came, mend)
+    rows = vectors[:, np.any(vectors != 0, axis=0)] if mirrored else rows
+    rows = rows / np.sqrt(np.mean(rows**2, axis=0))
     random = np.random.default_rng(int(jax.random.bits(key)))
-    if rnn is not None and _is_odd(rnn):
+    if mirrored:
         found = [_mirrored(rows, number, random) for _ in range(STARTS)]
         shares, likelihood = max(found, key=lambda fit: (np.all(fit[0].sum(axis=0) >= size + 1), fit[1]))
         vectors = np.concatenate([vectors, -vectors])
@@ -81,8 +81,15 @@ def fitted(network: Any, number: Any, key: Any, rnn: Simulator | None = None) ->
     if np.any(sizes < size + 1):
         came = f"after the fit the populations have {np.sort(sizes).round(1).tolist()} neurons"
         raise argument_error("count", f"leave more than {size} neurons to each population", came, "Ask for fewer populations.")
-    free = number * (1 + size + size * (size + 1) // 2) - 1
+    used = rows.shape[1]
+    free = number * (1 + used + used * (used + 1) // 2) - 1
     return moments(vectors, shares * len(vectors) / n), float(free * np.log(n) - 2 * n * likelihood)
+
+
+def _checked(rnn: Any) -> Simulator:
+    if not isinstance(rnn, Simulator):
+        raise argument_error("rnn", "be the RNN of the network", f"{rnn!r} came")
+    return rnn
 
 
 def _is_odd(rnn: Simulator) -> bool:
@@ -141,7 +148,7 @@ def moments(vectors: Float[np.ndarray, "N D"], shares: Float[np.ndarray, "N P"])
 
 def compared(
     network: Any,
-    counts: list[int],
+    counts: Any,
     key: Any,
     make: Callable[[Parts], Any],
     rnn: Simulator | None,
@@ -149,15 +156,19 @@ def compared(
     draws: Any,
 ) -> PopulationFits:
     """Mixtures with several numbers of populations, and their errors of the output."""
+    counts = [count("count", number) for number in counts]
+    if not counts or len(set(counts)) < len(counts):
+        raise argument_error("count", "hold different numbers of populations", f"{counts} came")
     if rnn is None or inputs is None:
         raise argument_error("rnn", "be given, and `inputs` too, to compare numbers of populations", "None came")
-    draws = count("draws", draws)
+    draws, output = count("draws", draws), _checked(rnn).output(network, inputs)
+    if not np.any(output):
+        raise argument_error("inputs", "move the output of the network", "it is 0 at all times", "Errors are relative to it.")
     fits, criteria = {}, []
     for number in counts:
         parts, criterion = fitted(network, number, jax.random.fold_in(key, number), rnn)
         fits[number] = make(parts)
         criteria.append(criterion)
-    output = rnn.output(network, inputs)
 
     def error(state: Any) -> float:
         return float(np.sqrt(((rnn.output(state, inputs) - output) ** 2).mean() / (output**2).mean()))
