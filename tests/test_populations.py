@@ -350,8 +350,8 @@ class TestFitting:
         network = TWO.sample(40, 0)
         with pytest.raises(ValueError, match="`count` must be at most 8 for 40 neurons and 4 vectors, but 9 came"):
             ov.Populations.fit(network, 9, 0)
-        with pytest.raises(ValueError, match="`network` must have linearly independent vectors"):
-            ov.Populations.fit(ov.Network(network.m, network.u, network.u, network.z), 1, 0)
+        with pytest.raises(ValueError, match="`network` must have neurons that differ"):
+            ov.Populations.fit(ov.Network(*[np.ones((40, 1))] * 4), 1, 0)
         with pytest.raises(ValueError, match="v is 0 in all neurons"):
             ov.Populations.fit(ov.Network(network.m, network.u, 0 * network.u, network.z), 1, 0)
         with pytest.raises(ValueError, match="`network` must be a single Network, but Overlaps came"):
