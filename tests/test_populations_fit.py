@@ -115,3 +115,20 @@ class TestFit:
         network = ov.Network(**STRAIGHT.layout.vectors(far))
         with pytest.raises(ValueError, match=r"`count` must leave more than 4 neurons.*have \[[123]\.0, "):
             ov.Populations.fit(network, 3, 0, TANH)
+
+
+def test_neurons_are_turned_to_the_populations_that_describe_them():
+    aligned = TWO.align(MIRRORED)
+    same = np.all(aligned.vectors == STRAIGHT.vectors, axis=1)
+    assert same.mean() > 0.99  # the populations are about six standard deviations away from their mirror images
+    np.testing.assert_allclose(np.abs(aligned.vectors), np.abs(STRAIGHT.vectors))
+    np.testing.assert_allclose(TANH.output(aligned, INPUTS), TANH.output(MIRRORED, INPUTS), atol=1e-13)
+    found = ov.Populations.fit(MIRRORED, 2, 0, TANH)
+    first = np.bincount(found.assign(found.align(MIRRORED)), minlength=2)[np.argmin(found.weights)]
+    assert first == pytest.approx(0.4 * NEURONS, abs=5 * np.sqrt(0.24 * NEURONS))
+
+
+def test_the_metric_of_overlaps_is_not_that_of_populations():
+    with pytest.raises(ValueError, match="must have a loss that is a function of overlaps, but Populations came"):
+        ov.metric(TWO, TANH)
+    np.testing.assert_allclose(ov.metric(TWO, ov.RNN()), ov.metric(TWO.overlaps(), ov.RNN()))

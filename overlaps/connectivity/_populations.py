@@ -1,7 +1,6 @@
 """Connectivity as a mixture of Gaussian populations of neurons: the closure for networks whose neurons are not one Gaussian."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -11,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, count, in_float64, is_traced, numpy_for, random_key, real_array, said
-from overlaps.connectivity._assignment import most_probable
+from overlaps.connectivity._assignment import scores, turned
 from overlaps.connectivity._draws import drawn
 from overlaps.connectivity._gram import checked_symmetric, gram_of, square_root
 from overlaps.connectivity._layout import Layout
@@ -118,7 +117,7 @@ class Populations(State):
         - `count`: the number of populations. A sequence of numbers compares them, and needs `rnn` and `inputs`.
         - `key`: a jax.random key or an integer seed, for the start of the fit and for `draws`.
         - `rnn`: the `RNN` of the network. If its phi is odd, the neurons are folded: the fit may take the mirror image of any
-          neuron, with the opposite sign in all vectors, which acts alike (docs/populations.md, "Folded fits").
+          neuron (see `align`), which acts alike. Its error is often far smaller (docs/populations.md, "Folded fits").
         - `inputs`: input samples (trials, time, I), on which the outputs of several numbers of populations are compared.
         - `draws`: how many times neurons are redrawn, to tell how much the output depends on single neurons.
 
@@ -133,7 +132,10 @@ class Populations(State):
         key = random_key("key", key)
         if not isinstance(count, Sequence | np.ndarray):
             return cls(*fitted(network, count, key, rnn)[0], *network.layout, c=network.c)
-        make = functools.partial(_of_network, cls, network)
+
+        def make(parts: Any) -> Populations:
+            return cls(*parts, *network.layout, c=network.c)
+
         return compared(network, [int(number) for number in count], key, make, rnn, inputs, draws)
 
     @property
@@ -192,10 +194,20 @@ class Populations(State):
 
     def assign(self, network: Network) -> np.ndarray:
         """The most probable population of each neuron of `network`, which has the same vectors: whole numbers from 0, (N,)."""
+        return self._scores(network).argmax(axis=0)
+
+    def align(self, network: Network) -> Network:
+        """The network with the mirror image of a neuron, -1 times all its entries, wherever it fits these populations better.
+
+        For odd phi both networks act and learn alike, and `fit` with an `rnn` describes neurons up to this sign.
+        """
+        return turned(self._scores, network)
+
+    def _scores(self, network: Network) -> np.ndarray:
         if not isinstance(network, Network) or network.batch or self.batch or network.layout != self.layout:
             raise argument_error("network", f"be a single Network with the vectors of {self!r}", f"{network!r} came")
         parts = (self.weights, self.means, self.covariances, network.vectors)
-        return most_probable(*(np.asarray(part, float) for part in parts))
+        return scores(*(np.asarray(part, float) for part in parts))
 
     def visible(self, rnn: Model) -> dict[str, Any]:
         """The means and covariances on which activity and output of this network depend now, for each population.
@@ -296,7 +308,3 @@ class Populations(State):
             covariances = layout.matrix(results.variable("covariance")[..., -1, :, :])
         weights = np.broadcast_to(weights, means.shape[:-1])
         return cls(weights, means, covariances, *layout, c=results.variable(f"{name}_c"))
-
-
-def _of_network(kind: type[Populations], network: Network, parts: Any) -> Populations:
-    return kind(*parts, *network.layout, c=network.c)

@@ -103,10 +103,14 @@ def metric(state: State, rnn: RNN, rates: Mapping[str, float] | None = None) -> 
 
     Returns a DataArray with the dimensions `overlap` (which moves) and `source` (on which the gradient acts), and with the
     coordinates `visible` and `source_visible`. So metric(net, rnn).sel(source="zm") shows which overlaps the gradient on zm
-    drives. A batch adds the leading dimension `batch`. Raises ValueError for negative rates.
+    drives. A batch adds the leading dimension `batch`. Raises ValueError for negative rates, and for `Populations` with a
+    nonlinear phi.
     """
     if not isinstance(state, State):
         raise argument_error("state", "be a network, or its overlaps", f"{type(state).__name__} came")
+    if state.needs_mean and rnn.phi != "linear":
+        came = f"{type(state).__name__} came, whose loss depends on means too"
+        raise argument_error("state", "have a loss that is a function of overlaps", came, "Take `state.overlaps()`.")
     layout = state.layout
     gram = np.asarray(state.gram)
     weights = np.diag(_of_vectors(layout, checked_rates(rates)))

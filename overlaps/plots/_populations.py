@@ -30,6 +30,7 @@ def plot_populations(populations: Any, network: Any = None, pairs: Sequence[str]
     - `populations`: a single `Populations`.
     - `network`: the `Network` that they describe. Its neurons are drawn as points, in the colour of the population to which
       they most probably belong (`Populations.assign`). Of a large network 4,000 neurons are drawn. None draws no neurons.
+      If the populations describe neurons up to their sign, pass `populations.align(network)`.
     - `pairs`: labels of pairs such as "zu" or "v1u2". The first vector is the vertical axis. By default all pairs are drawn, or
       ten of them if there are more: first those of v and u, then of z and u, v and m, z and m.
 
