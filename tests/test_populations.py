@@ -388,14 +388,14 @@ class TestFitting:
         if rnn is None:
             plain = ov.Populations.fit(network, 2, 0)
             np.testing.assert_allclose(found.means[:, 1], bias, atol=1e-12)
-            np.testing.assert_allclose(np.delete(found.means, 1, axis=1), plain.means, atol=1e-12)
+            np.testing.assert_allclose(np.delete(found.means, 1, axis=1), plain.means, atol=1e-8)  # the same iteration
 
     def test_what_cannot_be_fitted(self):
         network = TWO.sample(40, 0)
         with pytest.raises(ValueError, match="`count` must be at most 8 for 40 neurons and 4 vectors, but 9 came"):
             ov.Populations.fit(network, 9, 0)
-        with pytest.raises(ValueError, match="`network` must have linearly independent vectors"):
-            ov.Populations.fit(ov.Network(network.m, network.u, network.u, network.z), 1, 0)
+        with pytest.raises(ValueError, match="`network` must have neurons that differ"):
+            ov.Populations.fit(ov.Network(*[np.ones((40, 1))] * 4), 1, 0)
         with pytest.raises(ValueError, match="`network` must be a single Network, but Overlaps came"):
             ov.Populations.fit(ov.Overlaps.random(0), 1, 0)
         with pytest.raises(ValueError, match="`rnn` must be given, and `inputs` too"):
@@ -409,8 +409,6 @@ class TestFitting:
             ov.Populations.fit(network, [1, 2], 0, ov.RNN("tanh", dt=DT), 0 * INPUTS)
         with pytest.raises(ValueError, match="`key` must be a single key"):
             ov.Populations.fit(network, 1, jax.random.split(jax.random.key(0), 2))
-        with pytest.raises(ValueError, match="`network` must have neurons that differ, but all neurons are alike"):
-            ov.Populations.fit(ov.Network(*np.ones((4, 40))), 1, 0)
         with pytest.raises(ValueError, match=r"'b' has 3\. Its covariance would be singular"):
             ov.Populations.from_labels(network, ["a"] * 37 + ["b"] * 3)
         with pytest.raises(ValueError, match=r"`labels` must have shape \(40,\)"):

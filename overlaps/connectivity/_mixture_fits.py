@@ -17,7 +17,7 @@ from overlaps.connectivity._protocols import Simulator
 STARTS, ITERATIONS = 4, 1000  # of the expectation-maximisation algorithm
 GAIN = 1e-3  # it ends when the mean log likelihood of a neuron grows by less than this
 RIDGE = 1e-6  # it adds this to the variances of standardised vectors
-DEPENDENT = 1e-10  # an eigenvalue of the correlations of the vectors below this belongs to dependent vectors
+DEPENDENT = 1e-10  # a direction in which standardised neurons have a smaller variance than this is left out of the fit
 
 Parts = tuple[Float[np.ndarray, " P"], Float[np.ndarray, "P D"], Float[np.ndarray, "P D D"]]
 """Weights, means and covariances."""
@@ -53,26 +53,19 @@ def labelled(network: Any, labels: np.ndarray) -> Parts:
 def fitted(network: Any, number: Any, key: Any, rnn: Simulator | None = None) -> tuple[Parts, float]:
     """A mixture with this number of populations for the neurons of a network, and its Bayesian information criterion.
 
-    `rnn`: if it is given and its phi is odd, each neuron counts as itself or as its mirror image, whichever fits better.
+    `rnn`: if it is given and its phi is odd, the neurons are folded: each is itself or its mirror image, whichever fits better.
     """
     vectors, number = _vectors(network), count("count", number)
     n, size = vectors.shape
     if number * (size + 1) > n:
         most = n // (size + 1)
         raise argument_error("count", f"be at most {most} for {n} neurons and {size} vectors", f"{number} came")
-    mirrored = rnn is not None and _is_odd(_checked(rnn))
-    rows = vectors[:, np.ptp(vectors, axis=0) > 0]  # what is the same in all neurons tells no populations apart
-    if not rows.size:
-        raise argument_error("network", "have neurons that differ", "all neurons are alike")
-    if np.linalg.eigvalsh(np.atleast_2d(np.corrcoef(rows.T)))[0] < DEPENDENT:
-        came = "some combination of them is the same in all neurons, so that every covariance is singular"
-        mend = "Leave dependent vectors out, for example by `interop.low_rank` with a lower rank."
-        raise argument_error("network", "have linearly independent vectors", came, mend)
-    rows = vectors[:, np.any(vectors != 0, axis=0)] if mirrored else rows
-    rows = rows / np.sqrt(np.mean(rows**2, axis=0))
+    folded = rnn is not None and _is_odd(_checked(rnn))
+    scales = np.sqrt(np.mean(vectors**2, axis=0))
+    rows = _independent(vectors / np.where(scales > 0, scales, 1.0), centred=not folded)
     random = np.random.default_rng(int(jax.random.bits(key)))
-    if mirrored:
-        found = [_mirrored(rows, number, random) for _ in range(STARTS)]
+    if folded:
+        found = [_folded(rows, number, random) for _ in range(STARTS)]
         shares, likelihood = max(found, key=lambda fit: (np.all(fit[0].sum(axis=0) >= size + 1), fit[1]))
         vectors = np.concatenate([vectors, -vectors])
     else:
@@ -81,9 +74,21 @@ def fitted(network: Any, number: Any, key: Any, rnn: Simulator | None = None) ->
     if np.any(sizes < size + 1):
         came = f"after the fit the populations have {np.sort(sizes).round(1).tolist()} neurons"
         raise argument_error("count", f"leave more than {size} neurons to each population", came, "Ask for fewer populations.")
-    used = rows.shape[1]
-    free = number * (1 + used + used * (used + 1) // 2) - 1
+    size = rows.shape[1]
+    free = number * (1 + size + size * (size + 1) // 2) - 1
     return moments(vectors, shares * len(vectors) / n), float(free * np.log(n) - 2 * n * likelihood)
+
+
+def _independent(rows: Float[np.ndarray, "N D"], centred: bool) -> Float[np.ndarray, "N d"]:
+    """The rows in an orthonormal basis of the directions in which neurons differ: vectors may be linearly dependent.
+
+    An imported network with a bias, for example, has its bias as its initial activity too.
+    """
+    spread = rows - rows.mean(axis=0) if centred else rows
+    values, directions = np.linalg.eigh(spread.T @ spread / len(rows))
+    if values[-1] < DEPENDENT:
+        raise argument_error("network", "have neurons that differ", "all neurons are alike")
+    return rows @ directions[:, values > DEPENDENT]
 
 
 def _checked(rnn: Any) -> Simulator:
@@ -109,7 +114,7 @@ def _plain(rows: Float[np.ndarray, "N D"], number: int, random: np.random.Genera
     return mixture.predict_proba(rows), float(mixture.score(rows))
 
 
-def _mirrored(rows: Float[np.ndarray, "N D"], number: int, random: np.random.Generator) -> tuple[np.ndarray, float]:
+def _folded(rows: Float[np.ndarray, "N D"], number: int, random: np.random.Generator) -> tuple[np.ndarray, float]:
     """The probabilities (2 N, P) that neurons, and then their mirror images, belong to populations, and as in `_plain`.
 
     The density of the neurons is sum_p (w_p / 2) (N(theta; a_p, C_p) + N(-theta; a_p, C_p)). A start takes of each neuron the

@@ -73,8 +73,8 @@ class Populations(Mixture):
         - `network`: a single `Network`.
         - `count`: the number of populations. A sequence of numbers compares them, and needs `rnn` and `inputs`.
         - `key`: a jax.random key or an integer seed, for the start of the fit and for `draws`.
-        - `rnn`: the `RNN` of the network. If its phi is odd, a neuron acts as its mirror image does, with the opposite sign in
-          all vectors. Then the fit may take the mirror image of any neuron (see `align`), and its error is often far smaller.
+        - `rnn`: the `RNN` of the network. If its phi is odd, the neurons are folded: the fit may take the mirror image of any
+          neuron (see `align`), which acts alike. Its error is often far smaller (docs/populations.md, "Folded fits").
         - `inputs`: input samples (trials, time, I), on which the outputs of several numbers of populations are compared.
         - `draws`: how many times neurons are redrawn, to tell how much the output depends on single neurons.
 
@@ -83,8 +83,8 @@ class Populations(Mixture):
         `output_error` (the root mean square of the closure's error of the output, relative to that of the output) and
         `resampling_error(draw)` (the same for the network with neurons redrawn with replacement: what finite size can explain).
 
-        Raises ValueError for more populations than the neurons can tell apart, for linearly dependent vectors, and if a
-        population ends without neurons. Raises ImportError without scikit-learn.
+        Raises ValueError for more populations than the neurons can tell apart, for a vector that is 0, and if a population ends
+        with too few neurons. Raises ImportError without scikit-learn.
         """
 
         def make(parts: Any) -> Populations:
