@@ -128,6 +128,11 @@ def test_neurons_are_turned_to_the_populations_that_describe_them():
     assert first == pytest.approx(0.4 * NEURONS, abs=5 * np.sqrt(0.24 * NEURONS))
 
 
+def test_a_canonical_gauge_of_overlaps_is_not_one_of_populations():
+    with pytest.raises(ValueError, match="must be an Overlaps, a Network or a MeanField, but Populations came"):
+        ov.studies.canonical(TWO)
+
+
 def test_the_metric_of_overlaps_is_not_that_of_populations():
     with pytest.raises(ValueError, match="must have a loss that is a function of overlaps, but Populations came"):
         ov.metric(TWO, TANH)

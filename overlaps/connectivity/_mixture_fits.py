@@ -60,13 +60,9 @@ def fitted(network: Any, number: Any, key: Any, rnn: Simulator | None = None) ->
     if number * (size + 1) > n:
         most = n // (size + 1)
         raise argument_error("count", f"be at most {most} for {n} neurons and {size} vectors", f"{number} came")
+    folded = rnn is not None and _is_odd(_checked(rnn))
     scales = np.sqrt(np.mean(vectors**2, axis=0))
-    names = network.layout.labels
-    if np.any(scales == 0):
-        zero = ", ".join(names[index] for index in np.flatnonzero(scales == 0))
-        raise argument_error("network", "have vectors that are not 0", f"{zero} is 0 in all neurons")
-    folded = rnn is not None and _is_odd(rnn)
-    rows = _independent(vectors / scales, centred=not folded)
+    rows = _independent(vectors / np.where(scales > 0, scales, 1.0), centred=not folded)
     random = np.random.default_rng(int(jax.random.bits(key)))
     if folded:
         found = [_folded(rows, number, random) for _ in range(STARTS)]
@@ -93,6 +89,12 @@ def _independent(rows: Float[np.ndarray, "N D"], centred: bool) -> Float[np.ndar
     if values[-1] < DEPENDENT:
         raise argument_error("network", "have neurons that differ", "all neurons are alike")
     return rows @ directions[:, values > DEPENDENT]
+
+
+def _checked(rnn: Any) -> Simulator:
+    if not isinstance(rnn, Simulator):
+        raise argument_error("rnn", "be the RNN of the network", f"{rnn!r} came")
+    return rnn
 
 
 def _is_odd(rnn: Simulator) -> bool:
@@ -151,7 +153,7 @@ def moments(vectors: Float[np.ndarray, "N D"], shares: Float[np.ndarray, "N P"])
 
 def compared(
     network: Any,
-    counts: list[int],
+    counts: Any,
     key: Any,
     make: Callable[[Parts], Any],
     rnn: Simulator | None,
@@ -159,15 +161,19 @@ def compared(
     draws: Any,
 ) -> PopulationFits:
     """Mixtures with several numbers of populations, and their errors of the output."""
+    counts = [count("count", number) for number in counts]
+    if not counts or len(set(counts)) < len(counts):
+        raise argument_error("count", "hold different numbers of populations", f"{counts} came")
     if rnn is None or inputs is None:
         raise argument_error("rnn", "be given, and `inputs` too, to compare numbers of populations", "None came")
-    draws = count("draws", draws)
+    draws, output = count("draws", draws), _checked(rnn).output(network, inputs)
+    if not np.any(output):
+        raise argument_error("inputs", "move the output of the network", "it is 0 at all times", "Errors are relative to it.")
     fits, criteria = {}, []
     for number in counts:
         parts, criterion = fitted(network, number, jax.random.fold_in(key, number), rnn)
         fits[number] = make(parts)
         criteria.append(criterion)
-    output = rnn.output(network, inputs)
 
     def error(state: Any) -> float:
         return float(np.sqrt(((rnn.output(state, inputs) - output) ** 2).mean() / (output**2).mean()))
