@@ -72,11 +72,8 @@ def descriptions(network: ov.Network, rnn: ov.RNN, seeds: int) -> Iterable[tuple
     folded = {count: fits(network, count, seeds, rnn) for count in counts}
     for count, found in folded.items():
         yield f"{count}, folded", found
-    largest = folded[max(COUNTS)]
-    yield (
-        f"{network.n} neurons of {max(COUNTS)} up to sign",
-        [net.sample(network.n, seed) for net in largest for seed in range(10)],
-    )
+    most, n = max(COUNTS), network.n
+    yield f"{n} neurons drawn from {most}, folded", [net.sample(n, seed) for net in folded[most] for seed in range(10)]
     yield "neurons redrawn", [redrawn(network, seed) for seed in range(30)]
 
 
