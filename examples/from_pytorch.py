@@ -5,8 +5,8 @@ noisy stimuli come at once, and a cue says which of them to report. The script i
 
 1. compares its outputs with those that PyTorch gave,
 2. shows how training in PyTorch changed the overlaps,
-3. describes the neurons by 1, 2, 4 and 8 Gaussian populations, as they are and folded (see `folded`), and measures how well
-   the theory then gives the output of the network, beside what the output depends on single neurons,
+3. fits 1, 2, 4 and 8 Gaussian populations to the neurons, and compares how well the theory then gives the output of the
+   network with how much the output depends on single neurons,
 4. asks whether the theory follows the cue, and where its fixed points lie while it has to decide,
 5. lets theory and network learn the reversed task, in which the two cues have changed places.
 """
@@ -22,7 +22,7 @@ import xarray as xr
 import overlaps as ov
 
 DATA = Path(__file__).parent / "data"
-COLORS = {"network": "k", "one Gaussian": "C0", "folded populations": "C3"}
+COLORS = {"network": "k", "one Gaussian": "C0", "populations": "C3"}
 SWAPPED = [0, 1, 2, 3, 4, 6, 5]  # the input channels: fixation, two stimuli of two channels each, and the two cues
 DECISION = {"cue 1": [0, 0, 0, 0, 0, 1, 0], "cue 2": [0, 0, 0, 0, 0, 0, 1]}  # the inputs while the network has to decide
 
@@ -41,17 +41,6 @@ def load() -> dict[str, np.ndarray]:
         "running": step < end[:, -1],  # not the zeros after the end of a trial
         "last": (np.arange(len(truth)), end[:, -1, 0] - 1),  # the last step of each trial
     }
-
-
-def folded(network: ov.Network, rnn: ov.RNN, trials: dict[str, np.ndarray]) -> ov.Network:
-    """The same network, with all entries of a neuron times -1 if its mean rate is negative.
-
-    tanh is odd. So a neuron with the entries -m, -u, -v, -z does the same as one with m, u, v, z: output and overlaps stay as
-    they are. But the neurons are then one half of a symmetric cloud, which a few Gaussians describe much better.
-    """
-    rates = rnn.rate(rnn.activity(network, trials["inputs"]))[trials["running"]]
-    sign = np.sign(rates.mean(axis=0))[:, None]
-    return ov.Network(*(block * sign for block in (network.m, network.u, network.v, network.z)))
 
 
 def redrawn(network: ov.Network, seed: int) -> ov.Network:
@@ -82,14 +71,14 @@ def draw_changes(ax: Any, change: np.ndarray, labels: tuple[str, ...]) -> None:
     ax.figure.colorbar(image, ax=ax, label="change of overlap (in the frame: invisible)", shrink=0.8)
 
 
-def draw_errors(ax: Any, errors: dict[str, dict[int, float]], redraws: list[float]) -> None:
+def draw_errors(ax: Any, report: xr.Dataset) -> None:
     """How far the output of the theory is from that of the network."""
-    ax.axhspan(*np.quantile(redraws, [0.25, 0.75]), color="0.9", label="neurons redrawn (quartiles, median)")
-    ax.axhline(np.median(redraws), color="0.6")
-    for (name, found), style in zip(errors.items(), ("o--", "o-"), strict=True):
-        ax.plot(list(found), list(found.values()), style, color="C3", label=f"theory, neurons {name}")
+    redraws, counts = report["resampling_error"], report["count"].values
+    ax.axhspan(*redraws.quantile([0.25, 0.75]).values, color="0.9", label="neurons redrawn (quartiles, median)")
+    ax.axhline(redraws.median(), color="0.6")
+    ax.plot(counts, report["output_error"], "o-", color=COLORS["populations"], label="theory")
     ax.set_xscale("log", base=2)
-    ax.set_xticks(list(found), list(map(str, found)))
+    ax.set_xticks(counts, list(map(str, counts)))
     ax.set(xlabel="Gaussian populations", ylabel="relative error of the output", ylim=(0, None))
     ax.set_title("how exact is the theory?")
     ax.legend(fontsize="small", loc="lower left")
@@ -138,7 +127,7 @@ def draw_losses(ax: Any, runs: dict[str, xr.Dataset]) -> None:
 def draw_moves(ax: Any, runs: dict[str, xr.Dataset]) -> None:
     """How far learning moves each overlap, in the theory and in the network."""
     ax.axline((0, 0), slope=1, color="0.6", lw=0.8)
-    for name, alpha in (("one Gaussian", 0.4), ("folded populations", 0.8)):
+    for name, alpha in (("one Gaussian", 0.4), ("populations", 0.8)):
         for visible, kind in ((True, "visible"), (False, "invisible")):
             pair = changes(runs["network"], visible), changes(runs[name], visible)
             fill = COLORS[name] if visible else "none"
@@ -176,35 +165,21 @@ def main() -> None:
         listed = ", ".join(f"{label} {change[label]:+.2f}" for label in largest)
         print(f"  {len(change)} {name} overlaps: {size:.2f} (root mean square), most of all {listed}")
 
-    half = folded(network, rnn, trials)
-    print(f"folding the neurons changes the output by {np.abs(rnn.output(half, inputs).values - output).max():.0e}")
-    others = [redrawn(network, seed) for seed in range(draws)]
-    fits = {
-        name: {count: ov.Populations.fit(state, count, key=0) for count in counts}
-        for name, state in (("as they are", network), ("folded", half))
-    }
-
-    def error(state: Any) -> float:
-        return float(np.sqrt(np.mean((rnn.output(state, inputs).values - output) ** 2) / np.mean(output**2)))
-
-    errors = {name: {count: error(fit) for count, fit in found.items()} for name, found in fits.items()}
-    redraws = [error(state) for state in others]
+    fits, report = ov.Populations.fit(network, counts, key=0, rnn=rnn, inputs=inputs, draws=draws)
+    error, redraws = report["output_error"], report["resampling_error"].values
     print("relative error of the output")
-    for name, found in errors.items():
-        listed = ", ".join(f"{value:.0%} ({count})" for count, value in found.items())
-        print(f"  theory (number of populations), neurons {name}: {listed}")
-    print(f"  network with redrawn neurons: {np.median(redraws):.0%} (median), {min(redraws):.0%} to {max(redraws):.0%}")
+    print("  theory (number of populations): " + ", ".join(f"{error.sel(count=count):.0%} ({count})" for count in counts))
+    print(f"  network with redrawn neurons: {np.median(redraws):.0%} (median), {redraws.min():.0%} to {redraws.max():.0%}")
 
-    best = min(counts, key=errors["folded"].__getitem__)
+    best = int(error.idxmin())
     print(f"from here on: {best} populations")
-    states = {"network": network, "one Gaussian": network.overlaps(), "folded populations": fits["folded"][best]}
-    groups = {
-        "network": [network],
-        "neurons redrawn": others,
-        "one Gaussian": [network.overlaps()],
-        "populations": [fits["as they are"][best]],
-        "folded populations": [fits["folded"][best]],
-    }
+    aligned = fits[best].align(network)
+    number = np.any(aligned.vectors != network.vectors, axis=1).sum()
+    difference = np.abs(rnn.output(aligned, inputs).values - output).max()
+    print(f"they describe the mirror images of {number} of {network.n} neurons, which changes the output by {difference:.0e}")
+    others = [redrawn(network, seed) for seed in range(draws)]
+    states = {"network": network, "one Gaussian": network.overlaps(), "populations": fits[best]}
+    groups = {name: [state] for name, state in states.items()} | {"neurons redrawn": others}
     right = {
         name: [np.mean([correct(state, rnn, x, trials) for state in group]) for x in (inputs, swapped)]
         for name, group in groups.items()
@@ -243,7 +218,7 @@ def main() -> None:
 
     figure, axes = plt.subplots(2, 3, figsize=(15, 9), layout="constrained")
     draw_changes(axes[0, 0], network.gram - before.gram, network.layout.labels)
-    draw_errors(axes[0, 1], errors, redraws)
+    draw_errors(axes[0, 1], report)
     draw_choices(axes[0, 2], right)
     paths = rnn.latents(network, inputs).sel(latent=["u1", "u2"]).values
     draw_fixed_points(axes[1, 0], points, np.where(trials["running"][..., None], paths, np.nan))

@@ -123,7 +123,9 @@ def test_the_example_from_pytorch_runs(tmp_path, monkeypatch, capsys):
     runpy.run_path(str(ROOT / "examples/from_pytorch.py"), run_name="__main__")
     printed = capsys.readouterr().out
     assert float(re.search(r"largest difference: (\S+)", printed)[1]) < 1e-5  # PyTorch computed in float32
-    assert float(re.search(r"folding the neurons changes the output by (\S+)", printed)[1]) < 1e-12
+    aligned = re.search(r"mirror images of (\d+) of 512 neurons, which changes the output by (\S+)", printed)
+    assert 0 < int(aligned[1]) < 512
+    assert float(aligned[2]) < 1e-12
     assert "  network: 97%, 38%" in printed  # of the 32 trials
     assert list(tmp_path.glob("*.png"))
 

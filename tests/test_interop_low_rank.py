@@ -80,6 +80,12 @@ def test_a_rank_that_is_asked_for():
     assert not np.any(found.z)
 
 
+def test_the_error_of_an_output_that_is_zero_everywhere_is_not_a_number():
+    W, *_ = matrix(np.array([3.0, 2.0]))
+    _, report = ov.interop.low_rank(ov.DenseNetwork(W, np.ones(N), np.zeros(N)), 1, rnn=RNN, inputs=INPUTS)
+    assert np.isnan(report.output_error)
+
+
 def test_signs_do_not_depend_on_the_library_of_linear_algebra():
     W, *_ = matrix(np.array([3.0, 2.0]))
     found, _ = ov.interop.low_rank(W)

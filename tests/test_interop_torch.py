@@ -53,7 +53,6 @@ def test_a_state_dict_saved_as_the_error_of_a_pickled_file_says(tmp_path):
 @pytest.mark.parametrize(
     ("module", "argument", "message"),
     [
-        (Trained(nonlinearity="relu"), "phi", "be 'relu', as in the module"),
         (Trained(torch.nn.LSTM), "d", "as in an LSTM"),
         (Trained(torch.nn.GRU), "d", "as in a GRU"),
         (Trained(num_layers=2), "d", "stack of layers"),
@@ -64,12 +63,6 @@ def test_a_state_dict_saved_as_the_error_of_a_pickled_file_says(tmp_path):
 )
 def test_modules_of_other_kinds(module, argument, message):
     with pytest.raises(ValueError, match=rf"Argument `{argument}` must .*{message}"):
-        ov.interop.from_state_dict(module)
-
-
-def test_a_module_that_knows_its_alpha():
-    module = ov.interop.to_torch(*ov.interop.from_state_dict(drawn("vectors"), alpha=0.3))
-    with pytest.raises(ValueError, match=r"be 0\.3, as in the module"):
         ov.interop.from_state_dict(module)
 
 

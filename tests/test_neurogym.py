@@ -81,6 +81,25 @@ def test_milliseconds_become_units_of_tau():
         ov.tasks.from_neurogym(Comparison(), 1, 0, tau=50.0).loss(NET, EULER)
 
 
+def test_samples_that_are_further_apart_than_tau_are_reported():
+    with pytest.warns(RuntimeWarning, match=r"20 ms apart, 2 times `tau` = 10 ms.*`tau` here is in milliseconds"):
+        task = ov.tasks.from_neurogym(Comparison(), 2, 0, tau=10.0)
+    assert task.dt == 2.0
+    assert ov.tasks.from_neurogym(Comparison(), 2, 0, tau=20.0).dt == 1.0  # without a warning
+    assert np.isfinite(task.loss(NET, ov.RNN("tanh")))  # continuous time takes any dt
+
+
+def test_periods_may_be_empty_touch_the_end_and_be_whole_floats():
+    starts = lambda env: {**env.start_ind, "empty": len(env.ob), "all": 0.0}  # noqa: E731
+    ends = lambda env: {**env.end_ind, "empty": len(env.ob), "all": float(len(env.ob))}  # noqa: E731
+    whole, all_of_it, empty = (
+        ov.tasks.from_neurogym(variant(start_ind=starts, end_ind=ends), 5, 0, periods=periods).mask
+        for periods in (None, "all", ["empty", "fixation"])
+    )
+    np.testing.assert_array_equal(all_of_it, whole)
+    np.testing.assert_array_equal(empty, ov.tasks.from_neurogym(Comparison(), 5, 0, periods="fixation").mask)
+
+
 def test_values_replace_the_actions():
     drawn = trials_of(8, 1)
     for values in ([0.0, -1.0, 1.0], [[0.0, 1.0], [-1.0, 2.0], [1.0, 3.0]]):

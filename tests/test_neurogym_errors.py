@@ -13,6 +13,11 @@ def make(env=None, trials=3, seed=0, **options):
     return lambda: ov.tasks.from_neurogym(Comparison() if env is None else env, trials, seed, **options)
 
 
+def starts(value):
+    """A period that starts at this sample."""
+    return make(env=variant(start_ind=lambda env: {**env.start_ind, "decision": value}), periods="decision")
+
+
 ERRORS = {
     "no trials": (make(trials=0), r"`trials` must be a whole number of at least 1, but 0 came"),
     "seed": (make(seed=2**32), r"`seed` must be less than 2\^32"),
@@ -28,6 +33,18 @@ ERRORS = {
     "no periods": (make(env=variant(start_ind=None, end_ind=None)), r"sets no start_ind and no end_ind"),
     "list of periods": (make(env=variant(start_ind=lambda env: [0, 1])), r"have dictionaries from periods to samples"),
     "dt": (make(env=variant(dt=lambda env: 0)), r"`env.dt` must be a number greater than 0, but 0.0 came"),
+    "class": (make(env=Comparison), r"the class Comparison came\. Make an instance: Comparison\("),
+    "no weights": (make(periods={}), r"name a period in which the output counts, but none came"),
+    "negative start": (starts(-1), r"0 <= start_ind <= end_ind <= \d, .* for period 'decision' in trial 0, but -1 and \d came"),
+    "start after end": (starts(99), r"for period 'decision' in trial 0, but 99 and \d came"),
+    "fraction as start": (starts(1.5), r"whole numbers .*'decision' in trial 0, but 1.5 and \d came"),
+    "NaN as start": (starts(np.nan), r"whole numbers .*'decision' in trial 0, but nan and \d came"),
+    "no start": (starts(None), r"whole numbers .*'decision' in trial 0, but None and \d came"),
+    "flag as start": (starts(True), r"whole numbers .*'decision' in trial 0, but True and \d came"),
+    "end beyond the trial": (
+        make(env=variant(end_ind=lambda env: {**env.end_ind, "decision": len(env.ob) + 1}), seed=1),
+        r"<= end_ind <= (\d), the number of observations, for period 'decision' in trial 0, but \d and \d came",
+    ),
     "unknown period": (
         make(periods="choice"),
         r"periods of the environment, which are 'fixation', 'stimulus', 'decision', but 'choice'",
@@ -39,7 +56,7 @@ ERRORS = {
     "number as period": (make(periods=3), r"`periods` must be names of periods, or weights by name, but 3 came"),
     "negative weight": (make(periods={"decision": -1.0}), r"`periods\['decision'\]` must be a number of at least 0, but -1.0"),
     "zero weight": (make(periods={"decision": 0.0}), r"name a period in which the output counts, but 'decision' has no sample"),
-    "no weight": (make(periods=[]), r"name a period in which the output counts, but no period has"),
+    "no weight": (make(periods=[]), r"name a period in which the output counts, but none came"),
     "rare period": (
         make(env=variant(end_ind=lambda env: {"fixation": int(len(env.ob) == 5)}), pool=9, periods="fixation", seed=1),
         r"leave fewer than 3 trials of the pool without an output that counts",

@@ -141,6 +141,36 @@ def test_learning_follows_the_equations(phi, averages):
         np.testing.assert_allclose(covariance + np.outer(mean, mean), gamma[1:, 1:], atol=1e-10)
 
 
+class TestPrecision:
+    @pytest.mark.parametrize("phi", ["linear", "erf", "tanh", "relu", "softplus"])
+    def test_single_precision_on_request(self, phi):
+        rnn = ov.RNN(phi, dt=DT)
+        single, double = (ov.learn(TWO, TASK, rnn, DESCENT, saves=3, precision=name) for name in ("float32", "float64"))
+        assert single["mean"].dtype == np.float32
+        for name in ("loss", "sigma", "mean", "covariance"):
+            np.testing.assert_allclose(single[name], double[name], atol=20 * 20 * np.finfo(np.float32).eps)
+
+    def test_gradients_of_a_user(self):
+        rnn, inputs = ov.RNN("tanh", dt=DT), TASK.inputs
+
+        def output(means):
+            net = ov.Populations(TWO.weights, means, TWO.covariances)
+            return jnp.sum(rnn.simulate(net, inputs, DT)[1] ** 2)
+
+        with jax.enable_x64(False), pytest.raises(RuntimeError, match="`Populations` was called inside jit, vmap or grad"):
+            jax.grad(output)(TWO.means)
+        with jax.enable_x64(True):
+            slope, direction = jax.grad(output)(jnp.asarray(TWO.means)), RANDOM.standard_normal(TWO.means.shape)
+            numerical = (output(TWO.means + 1e-5 * direction) - output(TWO.means - 1e-5 * direction)) / 2e-5
+            np.testing.assert_allclose(jnp.sum(slope * direction), numerical, rtol=1e-7)
+            assert np.all(np.isfinite(jax.hessian(output)(jnp.asarray(TWO.means))))
+
+
+def test_time_is_in_units_of_tau():
+    slow = ov.RNN("erf", tau=2.0, dt=2 * DT)
+    np.testing.assert_allclose(slow.output(TWO, INPUTS), ov.RNN("erf", dt=DT).output(TWO, INPUTS), atol=1e-14)
+
+
 class TestLinearNetworks:
     NET = mixture(rank=2, populations=3)
     LINEAR = ov.RNN(dt=DT)
@@ -222,8 +252,9 @@ class TestSampling:
 
     def test_draws_have_these_moments_on_average(self):
         network = TWO.sample(200_000, 1)
-        number = int(np.sum(network.vectors[:, 0] != 0))
-        assert number == 200_000
+        first, second = network.vectors[:66_000], network.vectors[68_000:]  # in order of the populations: a third is first
+        np.testing.assert_allclose(first.mean(axis=0), TWO.means[0], atol=5 / np.sqrt(len(first)))
+        np.testing.assert_allclose(second.mean(axis=0), TWO.means[1], atol=5 / np.sqrt(len(second)))
         np.testing.assert_allclose(network.gram, TWO.gram, atol=20 / np.sqrt(200_000))
 
     def test_nodes_have_these_overlaps(self):
@@ -346,18 +377,38 @@ class TestFitting:
         again = ov.Populations.fit(network, [1, 2, 3], 0, rnn, INPUTS, draws=4)
         xr.testing.assert_identical(again.report, report)
 
+    @pytest.mark.parametrize("rnn", [None, ov.RNN("tanh", dt=DT)])
+    @pytest.mark.parametrize("bias", [0.0, 0.7])
+    def test_what_is_the_same_in_all_neurons_does_not_matter(self, rnn, bias):
+        network = TWO.sample(500, 0)
+        vectors = {name: getattr(network, name) for name in "muvz"}
+        with_bias = ov.Network(**vectors, b=np.full(500, bias))
+        found = ov.Populations.fit(with_bias, 2, 0, rnn)
+        np.testing.assert_allclose(found.gram, with_bias.gram, atol=1e-12)
+        if rnn is None:
+            plain = ov.Populations.fit(network, 2, 0)
+            np.testing.assert_allclose(found.means[:, 1], bias, atol=1e-12)
+            np.testing.assert_allclose(np.delete(found.means, 1, axis=1), plain.means, atol=1e-8)  # the same iteration
+
     def test_what_cannot_be_fitted(self):
         network = TWO.sample(40, 0)
         with pytest.raises(ValueError, match="`count` must be at most 8 for 40 neurons and 4 vectors, but 9 came"):
             ov.Populations.fit(network, 9, 0)
-        with pytest.raises(ValueError, match="`network` must have linearly independent vectors"):
-            ov.Populations.fit(ov.Network(network.m, network.u, network.u, network.z), 1, 0)
-        with pytest.raises(ValueError, match="v is 0 in all neurons"):
-            ov.Populations.fit(ov.Network(network.m, network.u, 0 * network.u, network.z), 1, 0)
+        with pytest.raises(ValueError, match="`network` must have neurons that differ"):
+            ov.Populations.fit(ov.Network(*[np.ones((40, 1))] * 4), 1, 0)
         with pytest.raises(ValueError, match="`network` must be a single Network, but Overlaps came"):
             ov.Populations.fit(ov.Overlaps.random(0), 1, 0)
         with pytest.raises(ValueError, match="`rnn` must be given, and `inputs` too"):
             ov.Populations.fit(network, [1, 2], 0)
+        for counts, message in (([1.7, 2], "`count` must be a whole number"), ([1, 1], "different numbers"), ([], "different")):
+            with pytest.raises(ValueError, match=message):
+                ov.Populations.fit(network, counts, 0, ov.RNN("tanh", dt=DT), INPUTS)
+        with pytest.raises(ValueError, match="`rnn` must be the RNN of the network, but 'tanh' came"):
+            ov.Populations.fit(network, 1, 0, "tanh")
+        with pytest.raises(ValueError, match="`inputs` must move the output"):
+            ov.Populations.fit(network, [1, 2], 0, ov.RNN("tanh", dt=DT), 0 * INPUTS)
+        with pytest.raises(ValueError, match="`key` must be a single key"):
+            ov.Populations.fit(network, 1, jax.random.split(jax.random.key(0), 2))
         with pytest.raises(ValueError, match=r"'b' has 3\. Its covariance would be singular"):
             ov.Populations.from_labels(network, ["a"] * 37 + ["b"] * 3)
         with pytest.raises(ValueError, match=r"`labels` must have shape \(40,\)"):
@@ -405,3 +456,8 @@ def test_validation_of_a_mixture():
         < float(final["exponent_high"].sel(reference="mean_field"))
     )
     xr.testing.assert_identical(ov.rerun(found), found)
+
+
+def test_validation_checks_exact_sizes_before_it_trains():
+    with pytest.raises(ValueError, match="give each population a whole number"):
+        ov.validate(TWO, TASK, ov.RNN("erf", dt=DT), DESCENT, sizes=(51, 101), exact=True)

@@ -70,6 +70,20 @@ class TestFit:
         assert found.layout == network.layout
         assert found.c == network.c
 
+    @pytest.mark.parametrize("rnn", [TANH, SOFTPLUS])
+    def test_vectors_may_be_linearly_dependent(self, rnn):
+        """A bias that is also the initial activity, as imported networks have it, adds nothing that a fit could see."""
+        vectors = STRAIGHT.vectors @ np.random.default_rng(3).standard_normal((4, 5))
+        blocks = {name: vectors[:, [place]] for place, name in enumerate("muvz")}
+        once = ov.Network(**blocks, b=vectors[:, 0] + 2 * vectors[:, 1])
+        twice = ov.Network(**blocks, b=once.b, h0=once.b)
+        fits, report = ov.Populations.fit(twice, [1, 2], 0, rnn, INPUTS, draws=1)
+        for found in fits.values():
+            np.testing.assert_allclose(found.gram, twice.gram, atol=1e-12 * np.abs(twice.gram).max())
+            places = [found.layout.labels.index(label) for label in "bh"]
+            np.testing.assert_allclose(*found.means[:, places].T, atol=1e-12)
+        assert float(report["output_error"].sel(count=2)) < 0.05
+
     def test_other_phi_leave_the_neurons_as_they_are(self):
         plain, other = ov.Populations.fit(MIRRORED, 3, 0), ov.Populations.fit(MIRRORED, 3, 0, SOFTPLUS)
         for name in ("weights", "means", "covariances"):
@@ -112,6 +126,11 @@ def test_neurons_are_turned_to_the_populations_that_describe_them():
     found = ov.Populations.fit(MIRRORED, 2, 0, TANH)
     first = np.bincount(found.assign(found.align(MIRRORED)), minlength=2)[np.argmin(found.weights)]
     assert first == pytest.approx(0.4 * NEURONS, abs=5 * np.sqrt(0.24 * NEURONS))
+
+
+def test_a_canonical_gauge_of_overlaps_is_not_one_of_populations():
+    with pytest.raises(ValueError, match="must be an Overlaps, a Network or a MeanField, but Populations came"):
+        ov.studies.canonical(TWO)
 
 
 def test_the_metric_of_overlaps_is_not_that_of_populations():

@@ -36,6 +36,8 @@ def checked_gram(gram: Any, layout: Layout) -> Any:
             f"its shape is {gram.shape}",
             "Pass `inputs`, `rank` and `outputs`, and order the vectors as [m.. u.. v.. z..].",
         )
+    if is_traced(gram):
+        require_x64("Overlaps")
     return checked_symmetric("gram", gram, MEND)
 
 
@@ -45,7 +47,6 @@ def checked_symmetric(name: str, matrices: Any, mend: str) -> Any:
     The values of a traced array are not checked. `mend`: how to mend matrices that are not positive semi-definite.
     """
     if is_traced(matrices):
-        require_x64("Overlaps" if name == "gram" else "Populations")
         return matrices
     matrices = matrices.astype(float)
     largest = np.max(np.abs(matrices), axis=(-2, -1))

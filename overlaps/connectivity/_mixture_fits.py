@@ -17,7 +17,7 @@ from overlaps.connectivity._protocols import Simulator
 STARTS, ITERATIONS = 4, 1000  # of the expectation-maximisation algorithm
 GAIN = 1e-3  # it ends when the mean log likelihood of a neuron grows by less than this
 RIDGE = 1e-6  # it adds this to the variances of standardised vectors
-DEPENDENT = 1e-10  # an eigenvalue of the correlations of the vectors below this belongs to dependent vectors
+DEPENDENT = 1e-10  # a direction in which standardised neurons have a smaller variance than this is left out of the fit
 
 Parts = tuple[Float[np.ndarray, " P"], Float[np.ndarray, "P D"], Float[np.ndarray, "P D D"]]
 """Weights, means and covariances."""
@@ -53,26 +53,19 @@ def labelled(network: Any, labels: np.ndarray) -> Parts:
 def fitted(network: Any, number: Any, key: Any, rnn: Simulator | None = None) -> tuple[Parts, float]:
     """A mixture with this number of populations for the neurons of a network, and its Bayesian information criterion.
 
-    `rnn`: if it is given and its phi is odd, each neuron counts as itself or as its mirror image, whichever fits better.
+    `rnn`: if it is given and its phi is odd, the neurons are folded: each is itself or its mirror image, whichever fits better.
     """
     vectors, number = _vectors(network), count("count", number)
     n, size = vectors.shape
     if number * (size + 1) > n:
         most = n // (size + 1)
         raise argument_error("count", f"be at most {most} for {n} neurons and {size} vectors", f"{number} came")
+    folded = rnn is not None and _is_odd(_checked(rnn))
     scales = np.sqrt(np.mean(vectors**2, axis=0))
-    names = network.layout.labels
-    if np.any(scales == 0):
-        zero = ", ".join(names[index] for index in np.flatnonzero(scales == 0))
-        raise argument_error("network", "have vectors that are not 0", f"{zero} is 0 in all neurons")
-    rows = vectors / scales
-    if np.linalg.eigvalsh(np.cov(rows.T))[0] < DEPENDENT:
-        came = "some combination of them is the same in all neurons, so that every covariance is singular"
-        mend = "Leave dependent vectors out, for example by `interop.low_rank` with a lower rank."
-        raise argument_error("network", "have linearly independent vectors", came, mend)
+    rows = _independent(vectors / np.where(scales > 0, scales, 1.0), centred=not folded)
     random = np.random.default_rng(int(jax.random.bits(key)))
-    if rnn is not None and _is_odd(rnn):
-        found = [_mirrored(rows, number, random) for _ in range(STARTS)]
+    if folded:
+        found = [_folded(rows, number, random) for _ in range(STARTS)]
         shares, likelihood = max(found, key=lambda fit: (np.all(fit[0].sum(axis=0) >= size + 1), fit[1]))
         vectors = np.concatenate([vectors, -vectors])
     else:
@@ -81,8 +74,27 @@ def fitted(network: Any, number: Any, key: Any, rnn: Simulator | None = None) ->
     if np.any(sizes < size + 1):
         came = f"after the fit the populations have {np.sort(sizes).round(1).tolist()} neurons"
         raise argument_error("count", f"leave more than {size} neurons to each population", came, "Ask for fewer populations.")
+    size = rows.shape[1]
     free = number * (1 + size + size * (size + 1) // 2) - 1
     return moments(vectors, shares * len(vectors) / n), float(free * np.log(n) - 2 * n * likelihood)
+
+
+def _independent(rows: Float[np.ndarray, "N D"], centred: bool) -> Float[np.ndarray, "N d"]:
+    """The rows in an orthonormal basis of the directions in which neurons differ: vectors may be linearly dependent.
+
+    An imported network with a bias, for example, has its bias as its initial activity too.
+    """
+    spread = rows - rows.mean(axis=0) if centred else rows
+    values, directions = np.linalg.eigh(spread.T @ spread / len(rows))
+    if values[-1] < DEPENDENT:
+        raise argument_error("network", "have neurons that differ", "all neurons are alike")
+    return rows @ directions[:, values > DEPENDENT]
+
+
+def _checked(rnn: Any) -> Simulator:
+    if not isinstance(rnn, Simulator):
+        raise argument_error("rnn", "be the RNN of the network", f"{rnn!r} came")
+    return rnn
 
 
 def _is_odd(rnn: Simulator) -> bool:
@@ -102,7 +114,7 @@ def _plain(rows: Float[np.ndarray, "N D"], number: int, random: np.random.Genera
     return mixture.predict_proba(rows), float(mixture.score(rows))
 
 
-def _mirrored(rows: Float[np.ndarray, "N D"], number: int, random: np.random.Generator) -> tuple[np.ndarray, float]:
+def _folded(rows: Float[np.ndarray, "N D"], number: int, random: np.random.Generator) -> tuple[np.ndarray, float]:
     """The probabilities (2 N, P) that neurons, and then their mirror images, belong to populations, and as in `_plain`.
 
     The density of the neurons is sum_p (w_p / 2) (N(theta; a_p, C_p) + N(-theta; a_p, C_p)). A start takes of each neuron the
@@ -141,7 +153,7 @@ def moments(vectors: Float[np.ndarray, "N D"], shares: Float[np.ndarray, "N P"])
 
 def compared(
     network: Any,
-    counts: list[int],
+    counts: Any,
     key: Any,
     make: Callable[[Parts], Any],
     rnn: Simulator | None,
@@ -149,15 +161,19 @@ def compared(
     draws: Any,
 ) -> PopulationFits:
     """Mixtures with several numbers of populations, and their errors of the output."""
+    counts = [count("count", number) for number in counts]
+    if not counts or len(set(counts)) < len(counts):
+        raise argument_error("count", "hold different numbers of populations", f"{counts} came")
     if rnn is None or inputs is None:
         raise argument_error("rnn", "be given, and `inputs` too, to compare numbers of populations", "None came")
-    draws = count("draws", draws)
+    draws, output = count("draws", draws), _checked(rnn).output(network, inputs)
+    if not np.any(output):
+        raise argument_error("inputs", "move the output of the network", "it is 0 at all times", "Errors are relative to it.")
     fits, criteria = {}, []
     for number in counts:
         parts, criterion = fitted(network, number, jax.random.fold_in(key, number), rnn)
         fits[number] = make(parts)
         criteria.append(criterion)
-    output = rnn.output(network, inputs)
 
     def error(state: Any) -> float:
         return float(np.sqrt(((rnn.output(state, inputs) - output) ** 2).mean() / (output**2).mean()))

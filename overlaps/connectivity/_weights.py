@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from overlaps._support import argument_error, is_traced, real_array
+from overlaps._support import argument_error, as_float, is_traced, real_array
 
 
 def checked_weights(weights: Any) -> Any:
@@ -12,7 +12,7 @@ def checked_weights(weights: Any) -> Any:
 
     The values of a traced array are not checked.
     """
-    weights = real_array("weights", weights)
+    weights = as_float(real_array("weights", weights))
     if weights.ndim not in (1, 2) or 0 in weights.shape:
         raise argument_error("weights", "have shape (populations,) and not be empty", f"its shape is {weights.shape}")
     if is_traced(weights):

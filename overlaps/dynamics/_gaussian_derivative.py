@@ -25,7 +25,8 @@ def gaussian_mean(average: Average, mu: Any, variance: Any) -> Any:
     `average`: a function of an order n, mu and Delta that computes the n-th derivative of <phi> in mu, for arrays of one shape.
     It can be hashed, and equal functions compute the same.
     """
-    mu, variance = jnp.broadcast_arrays(jnp.asarray(mu, float), jnp.asarray(variance, float))
+    dtype = jnp.result_type(mu, variance, 0.0)  # single precision stays single precision
+    mu, variance = jnp.broadcast_arrays(jnp.asarray(mu, dtype), jnp.asarray(variance, dtype))
     return _derivative(mu, variance, average=average, order=0)
 
 
@@ -34,7 +35,7 @@ def _derivative(mu: Any, variance: Any, *, average: Average, order: int) -> Any:
 
 
 def _compute(mu: Any, variance: Any, *, average: Average, order: int) -> Any:
-    return average(order, mu, variance)
+    return average(order, mu, variance).astype(mu.dtype)
 
 
 def _differentiate(primals: Any, tangents: Any, *, average: Average, order: int) -> tuple[Any, Any]:

@@ -4,6 +4,7 @@ Here phi is continuous, and smooth except at 0 (docs/activity.md, "Gains"). "The
 """
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ WIDTHS = 0.7, 0.35  # nodes are dense for |h| below the first one, and within th
 SMALL_DEVIATION = 0.07  # if sqrt(Delta) is smaller, phi is hardly steep, and the nodes need not be dense at all
 NEAR = 1e-30  # |h| at which phi is looked at on both sides of 0
 SMALL_JUMP = 1e-9  # jumps of a derivative of phi below this, relative to the derivative, are rounding
-SMALLEST_VARIANCE = 1e-60  # below this, the average of a derivative of delta(h) counts as 0
+SMALLEST_VARIANCE = {8: 1e-60, 4: 1e-12}  # by bytes of a number; below, the average of a derivative of delta(h) counts as 0
 ORDERS = range(4)  # the orders of derivatives in mu that are tested
 
 
@@ -94,7 +95,7 @@ def half_lines(mu: Any, variance: Any, nodes: int) -> tuple[Any, Any, Any]:
     zero = -jnp.clip(_ratio(mu, variance)[0], -FAR, FAR)  # the xi at which h = 0
     width = jnp.hypot(WIDTHS[0] / jnp.maximum(s, SMALL_DEVIATION), WIDTHS[1])
     low, high = (jnp.arcsinh((end - zero) / width) for end in (-REACH, REACH))
-    y, weights = _legendre(nodes, s.ndim)
+    y, weights = (jnp.asarray(array, s.dtype) for array in _legendre(nodes, s.ndim))
     s, mu, zero, width, low, high = (array[..., None] for array in (s, mu, zero, width, low, high))
     sides = []
     for sign in (-1, 1):
@@ -110,7 +111,7 @@ def half_lines(mu: Any, variance: Any, nodes: int) -> tuple[Any, Any, Any]:
 
 def _ratio(mu: Any, variance: Any) -> tuple[Any, Any]:
     """The ratio mu / s, between -40 and 40, and s = sqrt(Delta), at least a tiny number. At 40 the Gaussian is exactly 0."""
-    s = jnp.sqrt(jnp.maximum(variance, SMALLEST_VARIANCE))
+    s = jnp.sqrt(jnp.maximum(variance, SMALLEST_VARIANCE[variance.dtype.itemsize]))
     return jnp.clip(mu / s, -40.0, 40.0), s
 
 
@@ -118,11 +119,11 @@ def _delta(order: int, mu: Any, variance: Any) -> Any:
     """The average of a derivative of delta(h): that of n(mu / s) / s in mu. For a vanishing variance it counts as 0."""
     ratio, s = _ratio(mu, variance)
     value = (-1) ** order * hermite(order, ratio) * _normal(ratio) / s ** (order + 1)
-    return jnp.where(variance > SMALLEST_VARIANCE, value, 0.0)
+    return jnp.where(variance > SMALLEST_VARIANCE[variance.dtype.itemsize], value, jnp.zeros_like(value))
 
 
 def _normal(x: Any) -> Any:
-    return jnp.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+    return jnp.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
 
 
 def hermite(order: int, x: Any) -> Any:

@@ -89,6 +89,10 @@ def recognised(arrays: dict[str, np.ndarray], convention: str | None) -> tuple[s
     if missing:
         came = f"{_listed(missing)} is missing. The keys that came are {_listed(arrays)}"
         raise argument_error("d", f"have the arrays {_listed(rule.needed)} of the convention {convention!r}", came)
+    for name in keys.keys() & {name for name, axes in rule.shapes.items() if axes == "NN"}:
+        shape = arrays[keys[name]].shape
+        if len(shape) != 2 or shape[0] != shape[1]:
+            raise argument_error(named(keys[name]), "be a square matrix of shape (neurons, neurons)", f"its shape is {shape}")
     rest = {key: array for key, array in arrays.items() if key not in keys.values()}
     if rule.linear_readout:
         neurons = arrays[keys["weight_hh" if convention == "torch" else "h2h.weight"]].shape[-1]
@@ -105,12 +109,13 @@ def recognised(arrays: dict[str, np.ndarray], convention: str | None) -> tuple[s
     return convention, keys
 
 
-def shaped(convention: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays with all their axes. Raises ValueError if shapes do not fit to each other, or are transposed.
+def shaped(convention: str, arrays: dict[str, np.ndarray], keys: dict[str, str]) -> dict[str, np.ndarray]:
+    """The arrays of the names, with all their axes. Raises ValueError for shapes that do not fit, or are transposed.
 
-    An array with an axis of neurons alone stands for a single vector.
+    `keys`: the key of each name, from `recognised`. An array with an axis of neurons alone stands for a single vector.
     """
     shapes = CONVENTIONS[convention].shapes
+    arrays = {name: arrays[key] for name, key in keys.items()}
     square = [array.shape[-1] for name, array in arrays.items() if shapes[name] == "NN"]
     neurons = square[0] if square else _most_common(arrays[name].shape for name in arrays if "N" in shapes[name])
     sizes, result = {"N": neurons}, {}
@@ -118,14 +123,14 @@ def shaped(convention: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarr
         axes = shapes[name]
         if array.ndim == 1 and len(axes) == 2 and axes != "NN" and array.shape == (neurons,):
             array = array[:, None] if axes[0] == "N" else array[None]
-        expected = ", ".join(str(sizes.get(axis, axis)) for axis in axes)
+        expected = ", ".join(str(sizes.get(axis, axis)) for axis in axes) + ("," if len(axes) == 1 else "")
         if array.ndim == len(axes):
             for axis, size in zip(axes, array.shape, strict=True):
                 sizes.setdefault(axis, size)
         if array.shape != tuple(sizes.get(axis) for axis in axes):
             turned = array.ndim == 2 and neurons in array.shape and array.shape[axes.index("N")] != neurons
             came = f"its shape is {array.shape}{': is it transposed?' if turned else ''}"
-            raise argument_error(named(name), f"have shape ({expected}) for {neurons} neurons", came)
+            raise argument_error(named(keys[name]), f"have shape ({expected}) for {neurons} neurons", came)
         result[name] = array
     return result
 

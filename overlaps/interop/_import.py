@@ -9,6 +9,7 @@ from overlaps.connectivity import DenseNetwork, Network
 from overlaps.dynamics import RNN
 from overlaps.interop._arrays import arrays_of
 from overlaps.interop._conventions import CONVENTIONS, recognised, shaped
+from overlaps.interop._module import check_module
 
 ALPHA = 0.2
 LEAKS = {
@@ -29,7 +30,6 @@ BLOCKS = {
 }
 """What the names of the conventions stand for."""
 BIASES = ("input2h.bias", "h2h.bias", "bias_ih", "bias_hh")
-SAME = 1e-6  # alphas that differ by less are the same number, perhaps in float32
 Blocks = dict[str, np.ndarray]
 
 
@@ -62,7 +62,7 @@ def from_state_dict(
 
     - `convention`: one of these names. None: recognised from the keys, which may have prefixes such as "rnn.".
     - `alpha`: dt / tau. None: 0.2, and 1 for "torch", which has no leak.
-    - `phi`: the transfer function, as in `RNN`. The files do not hold it.
+    - `phi`: the transfer function, as in `RNN`. The files do not hold it. If a module does, it has to be the same.
     - `tau`: the time constant. The result has Euler steps of dt = alpha tau.
     - `leak`: what leaks: "activity" (as in `RNN`), "rates": r <- (1 - alpha) r + alpha phi(W r + m x + b), or "inside":
       r <- phi((1 - alpha) r + alpha (W r + m x + b)). The last one becomes a `DenseNetwork` with dt = tau. "rates" is converted
@@ -73,7 +73,10 @@ def from_state_dict(
     Returns (network, rnn). The network is a `Network` for "vectors" and "low_rank", else a `DenseNetwork`. It has a bias b,
     initial activity h0 and a readout bias c where the arrays have one that is not zero everywhere. Raises ValueError for keys
     and shapes that fit no convention, for other models, for numbers that are not finite, and where a leak has no equal here.
-    Equations and derivations: docs/interop.md.
+
+    A module is refused too if it has another alpha or phi, noise, a mask, or a function or a part without parameters that can
+    act on its output. The library reads its attributes and parts, and not the code of its `forward`: what acts on the output
+    there alone is not seen. Equations, derivations, and what is read: docs/interop.md.
 
     >>> import numpy as np
     >>> wi, m, n, wo = np.ones((1, 4)), np.ones((4, 2)), np.ones((4, 2)), np.ones((4, 1))
@@ -86,8 +89,8 @@ def from_state_dict(
     alpha, tau = _alpha(alpha, convention), number("tau", tau, above=0.0)
     leaking = choice("leak", CONVENTIONS[convention].leak if leak is None else leak, LEAKS)
     rnn = RNN(phi, tau, tau if leaking == "inside" else alpha * tau)
-    _check_module(d, alpha, phi)
-    blocks = _translated(convention, shaped(convention, {name: arrays[key] for name, key in keys.items()}))
+    check_module(d, alpha, rnn, keys)
+    blocks = _translated(convention, shaped(convention, arrays, keys))
     if leaking == "activity" and "wi" in keys and "b" in blocks:  # r = phi(h + b): the activity here is h + b
         blocks["h0"] = blocks.get("h0", 0.0) + blocks["b"]
     blocks = {name: block for name, block in blocks.items() if name not in ("b", "h0", "c") or np.any(block)}
@@ -106,17 +109,6 @@ def _alpha(alpha: float | None, convention: str) -> float:
     if alpha > 1:
         raise argument_error("alpha", "be dt / tau, at most 1", f"{alpha:g} came", "Euler steps overshoot there.")
     return alpha
-
-
-def _check_module(d: Any, alpha: float, phi: Any) -> None:
-    """Raise ValueError if a PyTorch module says of itself that it has another alpha or another transfer function."""
-    for part in d.modules() if callable(getattr(d, "modules", None)) else ():
-        own = getattr(part, "alpha", None)
-        if isinstance(own, int | float) and abs(own - alpha) > SAME:
-            raise argument_error("alpha", f"be {own:g}, as in the module", f"{alpha:g} came")
-        kind = getattr(part, "nonlinearity", None)
-        if isinstance(kind, str) and kind != phi:
-            raise argument_error("phi", f"be {kind!r}, as in the module", f"{phi!r} came")
 
 
 def _translated(convention: str, arrays: Blocks) -> Blocks:

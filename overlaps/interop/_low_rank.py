@@ -7,7 +7,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from overlaps._support import argument_error, count, in_float64, real_array, said
-from overlaps.connectivity import DenseNetwork, Network
+from overlaps.connectivity import DenseNetwork, Network, State
 from overlaps.dynamics import RNN, require_single
 
 THRESHOLD = 2.858  # times the median singular value of a square matrix ([GD14])
@@ -32,11 +32,11 @@ def low_rank(
     Returns the `Network`, with the m, z, b, h0 and c of the `DenseNetwork`, and a Dataset over `component`, the singular values
     from the largest one on: `singular_value`, `kept`, and `left_over`, the Frobenius norm of what the components up to this one
     leave, relative to that of all. With `rnn` and `inputs` it has `output_error`, the root mean square difference of the
-    outputs of the `Network` and of the `DenseNetwork`, relative to the output of the latter. With `initial` too,
-    `output_error_with_initial` is that of W0 plus the low-rank part.
+    outputs of the `Network` and of the `DenseNetwork`, relative to the output of the latter, and NaN if that output is zero
+    everywhere. With `initial` too, `output_error_with_initial` is that of W0 plus the low-rank part.
 
-    Raises ValueError for shapes that do not fit, if no singular value is above the threshold, and for `inputs` without an
-    `rnn` or without a `DenseNetwork`.
+    Raises ValueError for other states than a `DenseNetwork`, for shapes that do not fit, if no singular value is above the
+    threshold, and for `inputs` without an `rnn` or without a `DenseNetwork`.
 
     >>> column = np.arange(1.0, 7.0)[:, None]
     >>> network, report = low_rank(column @ column.T)
@@ -44,6 +44,9 @@ def low_rank(
     (1, True)
     """
     network = weights if isinstance(weights, DenseNetwork) else None
+    if network is None and isinstance(weights, State):
+        mend = "A Network is low-rank already." if isinstance(weights, Network) else ""
+        raise argument_error("weights", "be a matrix W or a DenseNetwork", f"{type(weights).__name__} came", mend)
     if network is not None:
         require_single(network)
     W = _square("weights", weights if network is None else network.W)
@@ -109,7 +112,8 @@ def _report(values: Float[np.ndarray, " N"], rank: int) -> xr.Dataset:
 
 
 def _output_error(rnn: RNN, network: Any, other: Any, inputs: Any) -> xr.DataArray:
-    """The root mean square difference of two outputs, relative to the first one."""
+    """The root mean square difference of two outputs, relative to the first one; NaN if that is zero."""
     exact, found = (np.asarray(rnn.output(one, inputs)) for one in (network, other))
-    error = np.sqrt(np.mean((found - exact) ** 2) / np.mean(exact**2))
+    size = np.mean(exact**2)
+    error = np.sqrt(np.mean((found - exact) ** 2) / size) if size else np.nan
     return xr.DataArray(error, attrs=said("relative root mean square error of the output"))

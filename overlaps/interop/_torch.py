@@ -17,7 +17,8 @@ def to_torch(network: Any, rnn: Any) -> Any:
 
     Its forward pass maps inputs (trials, time, I) to outputs (trials, time, O): h <- h + alpha (-h + W phi(h) + m x + b) with
     alpha = dt / tau, from h = h0, and y = z^T phi(h) / N + c after each step. Its parameters are m, u, v and z of a `Network`,
-    or W, m and z of a `DenseNetwork`, and b, h0 and c where the network has them. `from_state_dict` reads it back.
+    or W, m and z of a `DenseNetwork`, and b, h0 and c where the network has them. `from_state_dict` reads it back, with the
+    same alpha and phi.
 
     torch.optim.SGD(module.groups(eta), lr=eta) is GradientDescent(eta): it moves vectors at N times the learning rate eta, and
     W at eta. Derivation: docs/interop.md, "Train here or there".

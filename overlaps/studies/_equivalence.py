@@ -48,9 +48,12 @@ def canonical(state: Any) -> Overlaps:
     for every phi. Networks of one rank that are gauge copies of each other have equal canonical overlaps
     (docs/invisible_overlaps.md, "One function, many networks").
 
-    `state`: `Overlaps`, `Network` or `MeanField`, not a batch. Raises ValueError for a batch, and for a network with latents
+    `state`: `Overlaps`, `Network` or `MeanField`, not a batch. Raises ValueError for others, and for a network with latents
     that no input reaches: its function is that of a network of lower rank.
     """
+    if _single(state).needs_mean:
+        came, mend = f"{type(state).__name__} came, which means describe too", "For linear phi, take `state.overlaps()`."
+        raise argument_error("state", "be an Overlaps, a Network or a MeanField", came, mend)
     net = _single_overlaps(state)
     reached, block = np.zeros((net.rank, 0)), np.asarray(net["vm"])
     for _ in range(net.rank):

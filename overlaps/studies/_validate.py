@@ -171,7 +171,11 @@ def _checked(net: Any, task: Any, rule: Any, sizes: Any, exact: Any) -> tuple[li
             raise argument_error(
                 "rule", "be one of a single network, and so must the task", "a batch came", "Validate them one by one."
             )
-    return sorted({count("sizes", size, least=least) for size in sizes}), exact
+    sizes = sorted({count("sizes", size, least=least) for size in sizes})
+    if exact and isinstance(net, Populations):
+        for size in sizes:
+            net.numbers(size)
+    return sizes, exact
 
 
 def _compared(networks: list[Any], run: Any, theory: xr.Dataset, mean_field: xr.Dataset) -> xr.Dataset:

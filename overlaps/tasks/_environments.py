@@ -45,6 +45,8 @@ class _Recorder(dict):
 
 def environment(env: Any) -> Any:
     """The environment of this name, or the object itself."""
+    if isinstance(env, type):
+        raise argument_error("env", MUST, f"the class {env.__name__} came", f"Make an instance: {env.__name__}(...).")
     if not isinstance(env, str):
         return env
     try:
@@ -128,12 +130,22 @@ def _new_trial(env: Any, name: str) -> Trial:
         came = f"they are {core.start_ind!r} and {core.end_ind!r}"
         raise argument_error("env", "have dictionaries from periods to samples as start_ind and end_ind", came)
     names = [period for period in (recorder and recorder.names) or core.start_ind if period in core.end_ind]
-    periods = {period: slice(int(core.start_ind[period]), int(core.end_ind[period])) for period in names}
     inputs, truth = _channels(real_array("env.ob", core.ob)).astype(float), _truth(core.gt)
     if not 0 < len(inputs) == len(truth):
         came = f"{name} has {len(inputs)} observations and {len(truth)} answers"
         raise argument_error("env", "have one answer for each observation, and some of them", came)
+    periods = {x: _samples(core.start_ind[x], core.end_ind[x], len(inputs), f"{x!r} in {name}") for x in names}
     return Trial(inputs, truth, number("env.dt", core.dt, above=0.0), periods)
+
+
+def _samples(start: Any, end: Any, length: int, period: str) -> slice:
+    """The samples of a period. Raises ValueError unless 0 <= start <= end <= length, in whole numbers."""
+    numbers = (int, float, np.integer, np.floating)
+    whole = all(isinstance(x, numbers) and not isinstance(x, bool) and float(x).is_integer() for x in (start, end))
+    if not whole or not 0 <= start <= end <= length:
+        must = f"have whole numbers 0 <= start_ind <= end_ind <= {length}, the number of observations, for period {period}"
+        raise argument_error("env", must, f"{start} and {end} came")
+    return slice(int(start), int(end))
 
 
 def _truth(truth: Any) -> np.ndarray:

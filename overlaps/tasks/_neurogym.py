@@ -38,7 +38,8 @@ def from_neurogym(
     - `seed`: an integer from 0 to 2^32 - 1. It is passed to the method `seed` of the environment. Without this method, a
       NumPy generator in the attribute `rng` is replaced by one that starts from the seed.
     - `tau`: how many milliseconds are one unit of tau, the time constant of the neurons. The time between samples of the task
-      is env.dt / tau, in units of tau. `learn` with Euler steps needs an `RNN` with this dt.
+      is env.dt / tau, in units of tau. `learn` with Euler steps needs an `RNN` with this dt, which is at most 1 for an `RNN`
+      whose tau is 1.
     - `periods`: the periods of a trial in which the output counts in the loss: a name, several names, or a dictionary from
       names to weights, such as {"fixation": 0.1, "decision": 1.0}. Samples in no such period have weight 0, and where periods
       overlap the largest weight counts. For None, all samples of a trial have weight 1.
@@ -55,11 +56,12 @@ def from_neurogym(
 
     Returns `Trials`, or `FreshTrials` if `pool` is given. All trials are drawn twice. Gives a RuntimeWarning if
     the environment draws other trials when it is seeded again: its trials then depend on more than the seed. (For a name, a
-    second environment is made for this test.)
+    second environment is made for this test.) It also gives one if env.dt is larger than `tau`.
     Raises ImportError for a name without neurogym, and ValueError for a name that neurogym cannot make, an object that is no
-    such environment, a ground truth that is neither integer nor real, actions out of range, trials with different numbers of
-    channels, an unknown period, periods in which no output counts, and numbers out of range. neurogym is described in
-    Molano-Mazon et al., "NeuroGym: An open resource for developing and sharing neuroscience tasks" (2022).
+    such environment, a period that does not lie inside of its trial, a ground truth that is neither integer nor real, actions
+    out of range, trials with different numbers of channels, an unknown period, periods in which no output counts, and numbers
+    out of range. neurogym is described in Molano-Mazon et al., "NeuroGym: An open resource for developing and sharing
+    neuroscience tasks" (2022).
     """
     size, tau, seed = count("trials", trials), number("tau", tau, above=0.0), count("seed", seed, least=0)
     if seed >= 2**32:
@@ -72,9 +74,16 @@ def from_neurogym(
             "The environment drew other trials when it was seeded again. It keeps a state from trial to trial, or it draws "
             "from a random generator that the seed does not set. A file of a run holds its trials, so that `rerun` repeats it."
         )
+    dt = drawn[0].dt / tau
+    if dt > 1:
+        warn(
+            f"The samples of the environment are {drawn[0].dt:g} ms apart, {dt:g} times `tau` = {tau:g} ms. Euler steps of an "
+            "RNN are at most as long as its own tau, which is 1 by default. The `tau` here is in milliseconds: pass a larger "
+            "one, or make the environment with a smaller dt."
+        )
     targets = _padded(_targets([trial.truth for trial in drawn], values, actions_of(source)))
     mask = _padded(_weights(drawn, periods))
-    task = Trials(_padded([trial.inputs for trial in drawn]), targets, mask, drawn[0].dt / tau, loss)
+    task = Trials(_padded([trial.inputs for trial in drawn]), targets, mask, dt, loss)
     if pool is None:
         return task
     idle = int(np.sum(~np.any(mask > 0, axis=(1, 2))))
@@ -138,6 +147,7 @@ def _weights(trials: Sequence[Trial], periods: Any) -> Sequence[np.ndarray]:
             samples = trial.periods[name]
             row[samples] = np.maximum(row[samples], named[name])
     if not any(np.any(row > 0) for row in weights):
-        came = f"{', '.join(map(repr, named)) or 'no period'} has no sample of positive weight in any trial"
+        listed = ", ".join(map(repr, named))
+        came = f"{listed} has no sample of positive weight in any trial" if named else "none came"
         raise argument_error("periods", "name a period in which the output counts", came)
     return weights
