@@ -84,6 +84,7 @@ def test_finite_sum_against_adding_up(samples):
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 400, 401])
+@pytest.mark.slow
 def test_scanned_sum_against_adding_up_and_the_unrolled_one(samples):
     phi = np.eye(3) + 0.05 * stable_matrix(3, 3)
     powers = [np.linalg.matrix_power(phi, k) for k in range(samples)]
@@ -94,6 +95,7 @@ def test_scanned_sum_against_adding_up_and_the_unrolled_one(samples):
 
 
 @pytest.mark.parametrize("doublings", [5, 12])
+@pytest.mark.slow
 def test_scanned_integral_against_quadrature_and_the_unrolled_one(doublings):
     A, source, horizon = stable_matrix(3, 2), np.diag([1.0, 2.0, 0.0]), 0.7
 

@@ -104,6 +104,7 @@ def test_kinks_count_in_all_derivatives(phi, slope, jump):
 
 
 @pytest.mark.parametrize("phi", ["erf", "tanh", "relu", "softplus", jax.nn.elu, leaky_relu])
+@pytest.mark.slow
 def test_gradient_and_hessian_against_finite_differences(phi):
     points, step = np.array([[0.0, 0.5], [0.4, 0.7], [-1.3, 2.0], [2.0, 9.0]]), 1e-4
     mean = jax.jit(jax.vmap(lambda at: ov.RNN(phi).mean_rate(at[0], at[1])))
@@ -132,6 +133,7 @@ def test_without_variance_the_mean_is_phi(mu):
 
 
 @pytest.mark.parametrize("phi", ["erf", "tanh", "relu", leaky_relu])
+@pytest.mark.slow
 def test_activity_may_start_at_rest(phi):
     mean = ov.RNN(phi).mean_rate
 

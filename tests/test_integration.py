@@ -84,6 +84,7 @@ def test_a_pair_emerges_with_one_channel_from_random_vectors():
         assert end["outlier_imag"].item() == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_published_values():
     """Numbers from the derivation for [BCPZ25], with eta = 1 and rate 0.2 unless said otherwise."""
     flow = integration.outlier_flow(0.2, [1.0], {"W": 1, "m": 0.8, "z": 0.5}, 0.0, 0.03, 0.09 / 0.8 - 0.01 / 0.5)
@@ -114,6 +115,7 @@ def test_the_time_to_an_eigenvalue_against_quadrature(rate):
     assert integration.outlier_time(rate, target) == np.inf
 
 
+@pytest.mark.slow
 def test_slow_integrators_are_learned_in_a_finite_time():
     rate = 1e-3
     times = np.array([0.9, 1.0, 1.1]) * integration.outlier_time(rate, 0.998)
@@ -157,6 +159,7 @@ def test_the_plateau_ends_at_the_escape_rate():
     assert 1 / (2 * decay) - 2 * (1 / (decay + 0.3 + 0.5j)).real <= min(losses)
 
 
+@pytest.mark.slow
 def test_small_starts_escape_after_the_logarithm_of_their_size():
     amplitudes = (1e-3, 1e-5)
     times = np.linspace(0, 8, 2001)

@@ -58,6 +58,7 @@ def test_theory_is_the_network_for_every_kind_of_time(dt, horizon):
 
 
 @pytest.mark.parametrize(("rank", "equations"), [(1, published.rank_one), (2, published.rank_two)])
+@pytest.mark.slow
 def test_one_formula_gives_the_published_equations(rank, equations):
     net, task, rnn = ov.Overlaps.random(2, rank=rank), ov.tasks.damped_oscillation(horizon=5.0), ov.RNN()
     # One step of descent is G - eta (S G + G S) + eta^2 S G S: two learning rates give its linear part without error.
@@ -108,6 +109,7 @@ def test_flow_and_descent_follow_the_logistic_curve():
     np.testing.assert_allclose(flow["sigma"].sel(overlap=["vu", "uu", "vv", "zu"]), 0.0, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_flow_to_convergence_finds_the_known_solution_and_conserves_the_spectrum():
     net = ov.Overlaps.random(0)
     rule = ov.GradientFlow(300.0, rtol=1e-9, atol=1e-11)

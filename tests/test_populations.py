@@ -55,6 +55,7 @@ class TestOnePopulationOfZeroMean:
             np.testing.assert_allclose(ov.conserved(self.NET.populations(), rnn)[name], charge, atol=1e-13)
             np.testing.assert_allclose(ov.conserved(ov.final_state(mixed), rnn)[name], charge, atol=1e-8)
 
+    @pytest.mark.slow
     def test_means_grow_if_phi_is_not_odd(self):
         """The closure with one centred Gaussian loses this, and so is wrong for such phi even at N -> infinity."""
         net, rnn, rule = ov.Overlaps.random(0), ov.RNN("softplus", dt=0.1), ov.GradientDescent(5e-2, 60)
@@ -127,6 +128,7 @@ def relu_averages(mu, delta):
 
 
 @pytest.mark.parametrize(("phi", "averages"), [("erf", erf_averages), ("tanh", tanh_averages), ("relu", relu_averages)])
+@pytest.mark.slow
 def test_learning_follows_the_equations(phi, averages):
     task = ov.tasks.Trials(RANDOM.standard_normal((2, 6, 1)), RANDOM.standard_normal((2, 6, 1)), dt=DT)
     rate, steps = 0.1, 15
@@ -143,6 +145,7 @@ def test_learning_follows_the_equations(phi, averages):
 
 class TestPrecision:
     @pytest.mark.parametrize("phi", ["linear", "erf", "tanh", "relu", "softplus"])
+    @pytest.mark.slow
     def test_single_precision_on_request(self, phi):
         rnn = ov.RNN(phi, dt=DT)
         single, double = (ov.learn(TWO, TASK, rnn, DESCENT, saves=3, precision=name) for name in ("float32", "float64"))
@@ -150,6 +153,7 @@ class TestPrecision:
         for name in ("loss", "sigma", "mean", "covariance"):
             np.testing.assert_allclose(single[name], double[name], atol=20 * 20 * np.finfo(np.float32).eps)
 
+    @pytest.mark.slow
     def test_gradients_of_a_user(self):
         rnn, inputs = ov.RNN("tanh", dt=DT), TASK.inputs
 

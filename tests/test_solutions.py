@@ -44,6 +44,7 @@ def test_solutions_of_the_exponential_filter_have_seven_dimensions(solution):
     assert np.linalg.matrix_rank(tangent, tol=1e-6) == 7
 
 
+@pytest.mark.slow
 def test_rates_are_the_curvature_of_the_loss_of_the_factor(solution):
     found = studies.solution_manifold(solution, task(), RNN)
     objective = task().objective(solution, RNN)

@@ -200,6 +200,7 @@ def test_what_cannot_be_written_down_goes_on_with_the_same_call(tmp_path, monkey
     xr.testing.assert_identical(run(store=tmp_path / "run.zarr"), run())
 
 
+@pytest.mark.slow
 def test_a_stiff_solver_goes_on(tmp_path, monkeypatch):
     run = functools.partial(ov.learn, NET, A, RNN, ov.GradientFlow(3.0, solver=diffrax.Kvaerno5()), saves=5)
     killed_at(monkeypatch, 6, "middle")
@@ -231,6 +232,7 @@ MORE = {
 
 
 @pytest.mark.parametrize("name", MORE)
+@pytest.mark.slow
 def test_more_kinds_of_runs_go_on(name, tmp_path, monkeypatch):
     extra = {"saves": 21, "key": jax.random.split(jax.random.key(0), 2) if name == "keys as an array" else 3}
     run = functools.partial(ov.learn, *MORE[name], precision=name if name == "float32" else "float64", **extra)

@@ -294,6 +294,7 @@ def test_digests_follow_what_functions_refer_to(monkeypatch):
     assert digest(one) != digest(other)
 
 
+@pytest.mark.slow
 def test_digests_are_those_of_another_process():
     program = "from overlaps.learning import _describe; print(_describe.describe(lambda x: x in {'a', 'b', 'c'})['digest'])"
     found = {

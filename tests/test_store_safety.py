@@ -92,6 +92,7 @@ except ValueError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_at_the_beginning_ends_no_process(tmp_path):
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(tmp_path / "run.zarr")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])

@@ -69,6 +69,7 @@ def assert_same(one, two):
     ],
     ids=["descent", "phases with label noise", "flows of networks of two sizes", "fresh trials"],
 )
+@pytest.mark.slow
 def test_each_point_is_the_single_run(build, over, block, path):
     dataset = ov.sweep(build, over, path, block=block, saves=5)
     assert dataset["loss"].dims == (*over, "time")

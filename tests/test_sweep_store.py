@@ -21,6 +21,7 @@ class Killed(BaseException):
     """Ends a sweep as a kill does: nothing of the library catches it."""
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_at_any_write_goes_on_to_the_same_digits(path, tmp_path, monkeypatch):
     whole = ov.sweep(build, OVER, path, block=4, saves=3)
     files = len([file for file in path.rglob("*") if file.is_file()])
