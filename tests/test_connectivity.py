@@ -209,6 +209,7 @@ def test_the_limit_for_means_is_that_of_students_test(n):
         ov.Overlaps.from_vectors(*np.ones((4, n)))
 
 
+@pytest.mark.slow
 def test_what_means_do_not_matter_for_does_not_name_them(tmp_path):
     network = ov.Network(*(np.random.default_rng(0).standard_normal((4, 300)) + 1.0))
     erf = ov.RNN("erf", dt=0.1)

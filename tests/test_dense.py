@@ -65,6 +65,7 @@ def momentum_and_decay(learning_rate, momentum, decay):
     return optax.chain(optax.add_decayed_weights(decay), optax.sgd(learning_rate, momentum=momentum))
 
 
+@pytest.mark.slow
 def test_single_precision_on_request():
     net = jax.tree.map(np.float32, ov.DenseNetwork.random(0, 12, 0.3))
     rules = (ov.GradientDescent(0.02, 30), ov.GradientFlow(0.6, rtol=1e-4, atol=1e-5))

@@ -187,6 +187,7 @@ def test_rates_mean_the_same_in_flow_descent_overlaps_and_network():
     np.testing.assert_allclose(2 * fine.values - coarse.values, theory["sigma"], atol=1e-5)  # what is left is of second order
 
 
+@pytest.mark.slow
 def test_float32_on_request():
     network = ov.Overlaps.random(9).sample(20, 0)
     descent, flow = ov.GradientDescent(1e-2, 100), ov.GradientFlow(0.7, rtol=1e-5, atol=1e-6)
@@ -197,6 +198,7 @@ def test_float32_on_request():
         np.testing.assert_allclose(single["time"], double["time"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_flow_does_not_need_the_options_of_one_version_of_the_compiler(monkeypatch):
     runs = []
     for options in (_flow.COMPILER_OPTIONS, {"xla_cpu_no_such_option": True}):

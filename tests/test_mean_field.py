@@ -145,6 +145,7 @@ def test_moments_against_scipy():
     np.testing.assert_allclose(dataset["kurtosis"][0], scipy.stats.kurtosis(entries), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_distance_from_joint_normality():
     task, rnn, rule = short_task(), ov.RNN(dt=0.2), ov.GradientDescent(1e-12, 1)
 

@@ -47,6 +47,7 @@ class TestOnePopulationOfZeroMean:
             np.testing.assert_allclose(mixed[name], plain[name], atol=1e-12)
         np.testing.assert_allclose(mixed["mean"], 0.0, atol=1e-14)
 
+    @pytest.mark.slow
     def test_flow_and_conserved_quantities(self):
         rnn, rule = ov.RNN("erf", dt=DT), ov.GradientFlow(1.0, rtol=1e-10, atol=1e-12)
         mixed, plain = (ov.learn(state, TASK, rnn, rule, saves=3) for state in (self.NET.populations(), self.NET))
@@ -340,6 +341,7 @@ class TestVisibleParts:
         assert set(TWO.invisible(ov.RNN())) == {"mu", "mm", "uu", "vv", "zv", "zz"}
 
 
+@pytest.mark.slow
 def test_fixed_points_are_those_of_a_large_network():
     net = ov.Populations([0.5, 0.5], [[0, 1.5, 1.5, 1], [0, -1.5, -1.5, -1]], [0.1 * np.eye(4)] * 2)
     rnn = ov.RNN("tanh", dt=DT)

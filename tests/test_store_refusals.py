@@ -121,6 +121,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
         ov.learn(NET, A, RNN, MOMENTUM, store=tmp_path / "run.zarr")
 
 
+@pytest.mark.slow
 def test_what_has_no_name_is_told_apart_by_what_it_holds(tmp_path, monkeypatch):
     def rule(momentum):
         return ov.GradientDescent(1e-2, 30, lambda rate: optax.sgd(rate, momentum=momentum))

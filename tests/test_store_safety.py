@@ -44,6 +44,7 @@ def assert_shown(path, whole):
             np.testing.assert_array_equal(shown[variable].values.astype(whole[variable].dtype), whole[variable])
 
 
+@pytest.mark.slow
 def test_equal_runs_are_accepted_however_they_are_written(tmp_path):
     descent = functools.partial(ov.GradientDescent, 1e-2, 30)
     pairs = [

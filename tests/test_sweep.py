@@ -137,6 +137,7 @@ def test_texts_and_attributes_of_coordinates_are_kept(path):
     np.testing.assert_allclose(dataset["loss"].sel(task="B", rate=0.02), alone["loss"], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_other_variables_of_learn_can_be_kept(path):
     dataset = ov.sweep(flows, {"seed": [0, 1], "size": [8]}, path, keep=["final_vectors", "gradient_norm"], saves=3)
     alone = ov.learn(**flows(1, 8), saves=3)
