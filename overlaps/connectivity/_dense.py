@@ -22,7 +22,7 @@ from overlaps._support import (
 from overlaps.connectivity._layout import DenseLayout
 from overlaps.connectivity._projection import Projection, Transfer, through_units
 from overlaps.connectivity._protocols import Model, Results, Variable
-from overlaps.connectivity._readout_bias import tracked_bias, with_row, without_row
+from overlaps.connectivity._readout_bias import scales_with_row, tracked_bias, with_bias, with_row, without_row
 from overlaps.connectivity._spectrum import spectra, spectral_variables
 from overlaps.connectivity._state import by_modulus
 from overlaps.connectivity._subspace import grown, same_space, subspace
@@ -121,8 +121,7 @@ class DenseNetwork(Units):
     @property
     def scales(self) -> Any:
         """Numbers that turn the columns of the factor into those of W, of the vectors and of the readout bias."""
-        scales = self._column_scales
-        return scales if self.c is None else np.concatenate([np.tile(scales, (self.n, 1)), np.ones((1, scales.size))])
+        return scales_with_row(self._column_scales, self.n, self.c)
 
     @property
     def _column_scales(self) -> Float[np.ndarray, "1 columns"]:
@@ -140,7 +139,7 @@ class DenseNetwork(Units):
     def with_factor(self, factor: Float[AnyArray, "*batch rows columns"]) -> "DenseNetwork":
         rows, c = without_row(factor, self.c)
         W, external, z = self.layout.split(rows * self._column_scales[(None,) * (factor.ndim - 2)])
-        fields = {"W": W, **self._parts(external), "z": z} | ({} if c is None else {"c": c})
+        fields = with_bias({"W": W, **self._parts(external), "z": z}, c)
         return eqx.tree_at(lambda net: [getattr(net, name) for name in fields], self, list(fields.values()))
 
     @property
@@ -188,7 +187,7 @@ class DenseNetwork(Units):
 
     def recorded(self, factor: Float[AnyArray, "N columns"]) -> dict[str, AnyArray]:
         factor, c = without_row(factor, self.c)
-        return {"factor": factor} | ({} if c is None else {"c": c})
+        return with_bias({"factor": factor}, c)
 
     def condensed(self, values: dict[str, np.ndarray], kept: np.ndarray) -> dict[str, np.ndarray]:
         """The spectra of W instead of the factors, which are too large to be kept."""

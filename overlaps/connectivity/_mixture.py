@@ -21,7 +21,7 @@ from overlaps.connectivity._gram import checked_symmetric, gram_of, square_root
 from overlaps.connectivity._layout import Layout
 from overlaps.connectivity._projection import Projection, Transfer, mixture_closure
 from overlaps.connectivity._protocols import Model, Results, Variable
-from overlaps.connectivity._readout_bias import ONLY_IF_SET, checked_bias, stored_bias, tracked_bias, with_row, without_row
+from overlaps.connectivity._readout_bias import ONLY_IF_SET, checked_bias, stored_bias, with_bias, with_row, without_row
 from overlaps.connectivity._state import State, scalar
 from overlaps.connectivity._weights import checked_weights
 
@@ -114,7 +114,7 @@ class Mixture(State):
     def with_factor(self, factor: Float[AnyArray, "*batch rows D"]) -> "Mixture":
         rows, c = without_row(factor, self.c)
         means, covariances = self._moments(rows)
-        fields = {"means": means, "covariances": covariances} | ({} if c is None else {"c": c})
+        fields = with_bias({"means": means, "covariances": covariances}, c)
         return eqx.tree_at(lambda state: [getattr(state, name) for name in fields], self, list(fields.values()))
 
     def _moments(self, rows: AnyArray) -> tuple[AnyArray, AnyArray]:
@@ -148,7 +148,7 @@ class Mixture(State):
     def recorded(self, factor: Float[AnyArray, "rows D"]) -> dict[str, AnyArray]:
         rows, c = without_row(factor, self.c)
         means, covariances = self._moments(rows)
-        return {"gram": rows.T @ rows, "mean": means, "covariance": covariances} | ({} if c is None else {"c": c})
+        return with_bias({"gram": rows.T @ rows, "mean": means, "covariance": covariances}, c)
 
     def tracked(self, values: dict[str, np.ndarray], rnn: Model) -> tuple[dict[str, Variable], dict[str, Variable]]:
         layout = self.layout
@@ -160,7 +160,7 @@ class Mixture(State):
         coordinates["visible"] = (("overlap",), list(seen[layout.size :]), said("loss-visible"))
         coordinates["vector"] = (("vector",), list(layout.labels), said("connectivity vector"))
         coordinates["mean_visible"] = (("vector",), list(seen[: layout.size]), said("mean is loss-visible"))
-        return variables | tracked_bias(values), coordinates
+        return variables, coordinates
 
     def stored(self, name: str) -> dict[str, Variable]:
         if name == "final":

@@ -12,7 +12,7 @@ from overlaps.connectivity._charges import signs
 from overlaps.connectivity._layout import Layout
 from overlaps.connectivity._projection import Projection, Transfer, through_units
 from overlaps.connectivity._protocols import Model, Results, Variable
-from overlaps.connectivity._readout_bias import with_row, without_row
+from overlaps.connectivity._readout_bias import scales_with_row, with_bias, with_row, without_row
 from overlaps.connectivity._units import Units, columns
 
 if TYPE_CHECKING:
@@ -82,13 +82,12 @@ class Neurons(Units):
     def with_factor(self, factor: Float[AnyArray, "*batch rows D"]) -> "Neurons":
         rows, c = without_row(factor, self.c)
         external, u, v, z = self.layout.split(rows / self._roots)
-        fields = self._parts(external) | {"u": u, "v": v, "z": z} | ({} if c is None else {"c": c})
+        fields = with_bias(self._parts(external) | {"u": u, "v": v, "z": z}, c)
         return eqx.tree_at(lambda net: [getattr(net, name) for name in fields], self, list(fields.values()))
 
     @property
     def scales(self) -> Any:
-        scales = np.full(self.layout.size, np.sqrt(self.n), self.m.dtype)
-        return scales if self.c is None else np.concatenate([np.tile(scales, (self.n, 1)), np.ones((1, len(scales)))])
+        return scales_with_row(np.full(self.layout.size, np.sqrt(self.n), self.m.dtype), self.n, self.c)
 
     def overlaps(self) -> "Overlaps":
         """The overlap matrix P^T P / N of these vectors, as an `Overlaps` object in float64.

@@ -38,6 +38,16 @@ def without_row(factor: AnyArray, c: Any) -> tuple[AnyArray, Any]:
     return factor[..., :-1, :], factor[..., -1, -c.shape[-1] :]
 
 
+def with_bias(values: dict[str, Any], c: Any) -> dict[str, Any]:
+    """These values by name, with the readout bias among them if there is one."""
+    return values if c is None else {**values, "c": c}
+
+
+def scales_with_row(scales: Any, rows: int, c: Any) -> Any:
+    """The scales of the columns of a factor, and with a readout bias those of all its entries: c is not scaled."""
+    return scales if c is None else np.concatenate([np.tile(scales, (rows, 1)), np.ones((1, scales.size))])
+
+
 def stored_bias(name: str, c: Any) -> dict[str, Variable]:
     """The variable of a Dataset that holds the readout bias of the "initial" or "final" state, if it has one."""
     return {} if c is None else {f"{name}_c": (("readout",), np.asarray(c), said(f"{name} readout bias"))}

@@ -12,7 +12,7 @@ from overlaps._support import AnyArray, argument_error, is_traced, numpy_for, sa
 from overlaps.connectivity._charges import gram_charges
 from overlaps.connectivity._projection import Projection, Transfer, gaussian_closure
 from overlaps.connectivity._protocols import Model, Results, Variable
-from overlaps.connectivity._readout_bias import tracked_bias, without_row
+from overlaps.connectivity._readout_bias import tracked_bias, with_bias, without_row
 
 if TYPE_CHECKING:
     from overlaps.connectivity._overlaps import Overlaps
@@ -233,7 +233,7 @@ class State(eqx.Module):
     def recorded(self, factor: Float[AnyArray, "rows D"]) -> dict[str, AnyArray]:
         """What a run records at a saved point, where it has this factor; in jax.numpy."""
         factor, c = without_row(factor, self.readout_bias)
-        return {"gram": factor.T @ factor} | ({} if c is None else {"c": c})
+        return with_bias({"gram": factor.T @ factor}, c)
 
     def condensed(self, values: dict[str, np.ndarray], kept: np.ndarray) -> dict[str, np.ndarray]:
         """What a run keeps of the recorded values, if the run started from this state.
