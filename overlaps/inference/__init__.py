@@ -3,11 +3,13 @@
 An experiment is a protocol (one phase of learning or several), what is observed meanwhile, and the noise of the observation.
 
 - `observations`: what an experiment would see, with its noise.
+- `discriminate`: how well an experiment tells histories apart, and how many repetitions it takes.
 
 This room computes with `trajectory`, which JAX can differentiate. It may not know the studies and the figures, and it may not
 know how `trajectory` carries out a rule.
 """
 
+from overlaps.inference._discriminate import discriminate as discriminate
 from overlaps.inference._noise import (
     Counts as Counts,
     Gaussian as Gaussian,

@@ -9,6 +9,7 @@ import xarray as xr
 
 from overlaps import learning
 from overlaps._support import argument_error
+from overlaps.inference import discriminate
 from overlaps.integration import compare_regimes
 from overlaps.learning import restore
 from overlaps.studies._degeneracy import degeneracy
@@ -22,6 +23,7 @@ STUDIES: dict[str, Callable[..., xr.Dataset]] = {
     "memory": memory,
     "memory_table": memory_table,
     "compare_regimes": compare_regimes,
+    "discriminate": discriminate,
 }
 VALIDATE = ("task", "rnn", "rule", "sizes", "seeds", "key", "exact", "saves")  # arguments that are attributes of the same name
 
@@ -29,9 +31,9 @@ VALIDATE = ("task", "rnn", "rule", "sizes", "seeds", "key", "exact", "saves")  #
 def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
     """Run again what a Dataset describes, and return the new Dataset.
 
-    `dataset`: a result of `learn`, of `validate`, of `studies.degeneracy`, `memory` or `memory_table`, or of
-    `integration.compare_regimes`. It may come from a netCDF file. The new run has all the arguments of the first one, and gives
-    the same numbers on the same machine. `progress`: whether to show a bar.
+    `dataset`: a result of `learn`, of `validate`, of `studies.degeneracy`, `memory` or `memory_table`, of
+    `integration.compare_regimes` or of `inference.discriminate`. It may come from a netCDF file. The new run has all the
+    arguments of the first one, and gives the same numbers on the same machine. `progress`: whether to show a bar.
 
     If `learn` trained a batch, the networks that are in the Dataset run again: rerun(dataset.isel(batch=0)) repeats the first
     network. A study always runs again as a whole.
