@@ -21,10 +21,10 @@ class Ratio(NamedTuple):
     `null_mean` and `null_variance` hold if the first hypothesis is true, `mean` and `variance` if the second one is.
     """
 
-    null_mean: AnyArray
-    null_variance: AnyArray
-    mean: AnyArray
-    variance: AnyArray
+    null_mean: Any
+    null_variance: Any
+    mean: Any
+    variance: Any
 
     @classmethod
     def of(cls, noise: Noise, first: AnyArray, second: AnyArray) -> "Ratio":
