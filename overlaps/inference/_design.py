@@ -1,6 +1,7 @@
 """The design of experiments: the protocol that tells hypotheses about a network apart best."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from overlaps.dynamics import RNN
 from overlaps.inference._experiment import Experiment, phase_of_rows
 from overlaps.inference._hypotheses import named, pairs_of, states_of
 from overlaps.inference._noise import noise_of
-from overlaps.inference._search import Climbs, Question, Told, climb, finite, order_of, tell
+from overlaps.inference._search import Climbs, Question, Told, climb, order_of, tell
 from overlaps.learning import Phase, describe, lags_of, restore
 
 
@@ -40,8 +41,8 @@ def design(
 
     What is maximised is d' of one repetition (see `discriminate`), for more than two hypotheses the smallest d' of a pair. The
     budget is the same for all protocols: the number of measured points, the total learning time of flows, and the steps of
-    descents. First the search draws random protocols. From `start` and from the best of them it climbs, by Adam with
-    derivatives of the learning curves, whose steps are cut at the bounds. What is discrete (the order of tasks, their number,
+    descents. First the search draws random protocols. From `start` and from the best of them it climbs, by the
+    quasi-Newton method L-BFGS-B with derivatives of the learning curves. What is discrete (the order of tasks, their number,
     what is frozen) is searched by enumeration: it climbs for each function in `build`.
 
     - `hypotheses`: as in `discriminate`. All networks are of one kind and size.
@@ -53,8 +54,8 @@ def design(
     - `duration`: the total learning time, for protocols of flows: the durations that `build` gives are scaled to this sum.
       None: they stay as they are.
     - `points`: the number of measured points, evenly spaced in each phase and shared by the phases.
-    - `starts`, `steps`: how many climbs, side by side, and their steps. `draws`: how many random protocols for each choice,
-      which are uniform within the bounds.
+    - `starts`, `steps`: how many climbs, and the largest number of their steps.
+    - `draws`: how many random protocols for each choice, which are uniform within the bounds.
     - `key`: a jax.random key or an integer seed. `progress`: whether to show a bar.
 
     Returns a Dataset of the best protocol and of the search. `best_protocol(dataset)` is the protocol itself.
@@ -66,12 +67,12 @@ def design(
       points; for more hypotheses each one is the best to add. `chosen_d_prime(count)` is d' (the smallest of a pair; for counts
       of errors the root of the symmetrised divergence) of the first k points, and `even_d_prime(count)` that of k evenly spaced
       ones.
-    - `search(choice, start, step)`: the smallest d' on the way of each climb. `found(choice, start, parameter)`: the best place
-      of each climb, and `found_d_prime(choice, start)` its d'.
+    - `search(choice, start, evaluation)`: the smallest d' of a pair, the best so far on the way of each climb.
+      `found(choice, start, parameter)`: the best place of each climb, and `found_d_prime(choice, start)` its d'.
     - `random_d_prime(choice, draw)`: the smallest d' of the random protocols. `gain`: the d' of the best protocol over the
       largest of these.
 
-    The d' of protocols in which a network diverges is NaN. Other numbers need no compilation, if `build` is the same function.
+    Protocols in which a network diverges count as d' = 0. Other numbers need no compilation, if `build` is the same function.
     Raises ValueError for arguments that do not fit.
     """
     builds = {"": build} if callable(build) else named("build", build, 1, "functions from numbers to a protocol")
@@ -90,23 +91,19 @@ def design(
         lags = lags_of(times, begun[0].phases[0].task, rnn)
         question = dataclasses.replace(question, lags=lags)
         runs: dict[str, Climbs] = {}
-        with tqdm(total=len(builds) * (-(-draws // starts) + steps + 2), disable=not progress, leave=False) as bar:
+        with tqdm(total=len(builds) * (draws + starts), disable=not progress, leave=False) as bar:
             for index, (name, one) in enumerate(builds.items()):
-
-                def ask(places: np.ndarray, one: Any = one) -> Told:
-                    bar.update()
-                    return tell(one, names, ends, places, question)
-
                 drawn = np.asarray(jax.random.uniform(jax.random.fold_in(random, index), (draws, len(names))))
-                runs[name] = climb(ask, first, drawn, starts, steps)
-        choice = max(runs, key=lambda name: finite(runs[name].told.value).max())
-        run = runs[choice]
-        if not np.isfinite(run.told.value[run.best]):
-            came = "the networks diverge, or the hypotheses are equal, in all of them"
+                ask = functools.partial(tell, one, names, ends, question=question)
+                runs[name] = climb(ask, first, drawn, starts, steps, bar)
+        choice = max(runs, key=lambda name: runs[name].values.max())
+        run, top = runs[choice], int(np.argmax(runs[choice].values))
+        if not np.isfinite(run.values[top]):
+            came = "in all of them a network diverges, or the hypotheses are equal"
             raise argument_error("build", "make protocols that tell the hypotheses apart", came)
-        best = ends[0] + (ends[1] - ends[0]) * run.found[run.best]
+        best = ends[0] + (ends[1] - ends[0]) * run.found[top]
         experiment = question.experiment(builds[choice](dict(zip(names, best.tolist(), strict=True))))
-    dataset = _labelled(runs, run, experiment, list(states), names, ends, best)
+    dataset = _labelled(runs, run.told[top], experiment, list(states), names, ends, best)
     arguments = {"hypotheses": list(dict(hypotheses).items()), "build": list(builds.items()), "start": start, "bounds": bounds}
     arguments |= {"rnn": rnn, "observe": observe, "noise": noise, "duration": duration, "points": points, "starts": starts}
     arguments |= {"steps": steps, "draws": draws, "times": times, "key": key}
@@ -142,20 +139,21 @@ def _box(start: Any, bounds: Any) -> tuple[tuple[str, ...], np.ndarray, np.ndarr
 
 
 def _labelled(
-    runs: dict[str, Climbs], run: Climbs, experiment: Experiment, hypotheses: list[str], names: Any, ends: Any, best: Any
+    runs: dict[str, Climbs], told: Told, experiment: Experiment, hypotheses: list[str], names: Any, ends: Any, best: Any
 ) -> xr.Dataset:
-    told = jax.tree.map(lambda values: values[run.best], run.told)
-    order, size = order_of(told.information), told.information.shape[1]
+    order, size = order_of(np.asarray(told.information)), told.information.shape[1]
     even = [np.unique(np.round(np.linspace(0, size - 1, number)).astype(int)) for number in range(1, size + 1)]
     chosen, evenly = (
         [np.sqrt(told.information[:, points].sum(axis=1).min()) for points in subsets]
         for subsets in ([order[:number] for number in range(1, size + 1)], even)
     )
-    stacked = {name: np.stack([getattr(one, name) for one in runs.values()]) for name in ("random", "search", "found")}
-    record = np.stack([np.exp(one.told.value) for one in runs.values()])
-    found = ends[0] + (ends[1] - ends[0]) * stacked["found"]
-    gain = told.d_prime.min() / np.nanmax(stacked["random"])
-    phases = [experiment.phases[index].name for index in phase_of_rows(told.time, experiment.durations)]
+    random = np.stack([run.random for run in runs.values()])
+    found = np.stack([ends[0] + (ends[1] - ends[0]) * run.found for run in runs.values()])
+    longest = max(len(way) for run in runs.values() for way in run.search)
+    search = [[np.pad(way, (0, longest - len(way)), mode="edge") for way in run.search] for run in runs.values()]
+    record = np.exp([run.values for run in runs.values()])
+    gain = told.d_prime.min() / np.max(random)
+    phases = [experiment.phases[index].name for index in phase_of_rows(np.asarray(told.time), experiment.durations)]
     return xr.Dataset(
         {
             "best": ("parameter", best, said("parameters of the best protocol")),
@@ -165,14 +163,14 @@ def _labelled(
             "order": ("count", order, said("points from the most telling on")),
             "chosen_d_prime": ("count", chosen, said("smallest d' of a pair, from the most telling points")),
             "even_d_prime": ("count", evenly, said("smallest d' of a pair, from evenly spaced points")),
-            "search": (("choice", "start", "step"), stacked["search"], said("smallest d' of a pair, during the search")),
+            "search": (("choice", "start", "evaluation"), search, said("smallest d' of a pair, the best so far")),
             "found": (("choice", "start", "parameter"), found, said("best parameters of each climb")),
             "found_d_prime": (
                 ("choice", "start"),
                 record,
                 said("smallest d' of a pair, for the best parameters of each climb"),
             ),
-            "random_d_prime": (("choice", "draw"), stacked["random"], said("smallest d' of a pair, for random protocols")),
+            "random_d_prime": (("choice", "draw"), random, said("smallest d' of a pair, for random protocols")),
             "gain": ((), gain, said("d' of the best protocol over that of the best random one")),
         },
         {

@@ -44,8 +44,8 @@ class Ratio(NamedTuple):
     def d_prime(self) -> AnyArray:
         """The distance of the two means in units of the root of the mean variance; 0 for equal hypotheses."""
         spread = (self.null_variance + self.variance) / 2
-        apart = spread > 0
-        return jnp.where(apart, self.information / jnp.sqrt(jnp.where(apart, spread, 1.0)), 0.0)
+        equal = spread == 0
+        return jnp.where(equal, 0.0, self.information / jnp.sqrt(jnp.where(equal, 1.0, spread)))
 
     def threshold(self, repetitions: Any, level: float) -> Any:
         """The test decides for the second hypothesis if the summed log likelihood ratio is above this number."""

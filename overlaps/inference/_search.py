@@ -1,4 +1,4 @@
-"""The search for the parameters of a protocol: what protocols tell, computed side by side, and steps uphill within bounds."""
+"""The search for the parameters of a protocol: what a protocol tells, and climbs to the best one within bounds."""
 
 import dataclasses
 import functools
@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+from scipy.optimize import minimize
 
 from overlaps._support import AnyArray, argument_error
 from overlaps.connectivity import State
@@ -20,18 +20,18 @@ from overlaps.inference._noise import Noise
 from overlaps.inference._power import Ratio
 from overlaps.learning import BARRIERS_STAY, GradientFlow, Phase, compiled
 
-LEARNING_RATE = 0.1  # of the search, as a part of the width of the bounds; it falls to 0 along half a period of a cosine
+DIVERGED = 1e3  # what a climb, which minimises -log d', sees where a network diverges or the hypotheses are equal
 
 
 class Told(NamedTuple):
-    """What protocols tell, for each protocol (axis 0). NaN if a network diverges."""
+    """What a protocol tells. NaN if a network diverges."""
 
     value: AnyArray  # log of the smallest d' of a pair
-    slope: AnyArray  # its derivatives, (protocol, parameter), in units of the width of the bounds
-    d_prime: AnyArray  # (protocol, pair)
-    before: AnyArray  # (protocol, pair): d' if all measurements were made before learning
-    information: AnyArray  # (protocol, pair, point)
-    time: AnyArray  # (protocol, point)
+    slope: AnyArray  # its derivatives, (parameter,), in units of the width of the bounds
+    d_prime: AnyArray  # (pair,)
+    before: AnyArray  # (pair,): d' if all measurements were made before learning
+    information: AnyArray  # (pair, point)
+    time: AnyArray  # (point,)
 
 
 class Question(eqx.Module):
@@ -65,9 +65,9 @@ class Question(eqx.Module):
         return Experiment.checked(phases, self.rnn, self.observe, self.noise, saves, self.lags, self.key)
 
 
-def tell(build: Callable[[dict[str, Any]], Any], names: tuple[str, ...], ends: Any, places: Any, question: Question) -> Told:
-    """What the protocols at these places tell: (protocol, parameter), between 0 and 1 within the bounds `ends`."""
-    return jax.tree.map(np.asarray, _compiled()(build, names, ends, places, question))
+def tell(build: Callable[[dict[str, Any]], Any], names: tuple[str, ...], ends: Any, place: Any, question: Question) -> Told:
+    """What the protocol at a place tells: (parameter,), between 0 and 1 within the bounds `ends`."""
+    return jax.tree.map(np.asarray, _compiled()(build, names, ends, place, question))
 
 
 @functools.cache
@@ -75,7 +75,7 @@ def _compiled() -> Any:
     return compiled(_tell, BARRIERS_STAY)
 
 
-def _tell(build: Any, names: tuple[str, ...], ends: Any, places: Any, question: Question) -> Told:
+def _tell(build: Any, names: tuple[str, ...], ends: Any, place: Any, question: Question) -> Told:
     lows, highs = jnp.asarray(ends)
     pairs, _ = pairs_of(range(jax.tree.leaves(question.states)[0].shape[0]))
 
@@ -92,52 +92,55 @@ def _tell(build: Any, names: tuple[str, ...], ends: Any, places: Any, question: 
         value = jnp.log(jnp.min(d_prime))
         return value, (value, d_prime, before, information, courses.time[0])
 
-    def with_slope(place: AnyArray) -> Told:
-        slope, (value, *rest) = jax.jacfwd(one, has_aux=True)(place)
-        return Told(value, slope, *rest)
-
-    return jax.vmap(with_slope)(jnp.asarray(places))
+    slope, (value, *rest) = jax.jacfwd(one, has_aux=True)(jnp.asarray(place))
+    return Told(value, slope, *rest)
 
 
 class Climbs(NamedTuple):
-    """A search: of random protocols, and of climbs from several places side by side."""
+    """A search among the protocols of one choice."""
 
     random: np.ndarray  # (draw,): the smallest d' of each random protocol
-    search: np.ndarray  # (climb, step): the smallest d' on the way
+    search: list[list[float]]  # for each climb: the largest value of the smallest d' so far, at each evaluation
     found: np.ndarray  # (climb, parameter): the best place of each climb
-    told: Told  # about these places
+    told: list[Told]  # about these places
 
     @property
-    def best(self) -> int:
-        """The best climb."""
-        return int(np.argmax(finite(self.told.value)))
+    def values(self) -> np.ndarray:
+        """The largest log d' of each climb; minus infinity if networks diverge everywhere on its way."""
+        return np.array([_finite(told) for told in self.told])
 
 
-def climb(ask: Callable[[np.ndarray], Told], first: np.ndarray, drawn: np.ndarray, starts: int, steps: int) -> Climbs:
-    """Climb from a first place (parameter,) and from the best random ones, by Adam, whose steps are cut at the bounds.
+def climb(ask: Callable[[np.ndarray], Told], first: np.ndarray, drawn: np.ndarray, starts: int, steps: int, bar: Any) -> Climbs:
+    """Climb from a first place (parameter,) and from the best random ones (draw, parameter), by L-BFGS-B (SciPy)."""
 
-    `ask` tells about as many places as there are `starts`. `drawn`: random places, (draw, parameter).
-    """
-    filled = np.concatenate([drawn, drawn[np.zeros(-len(drawn) % starts, int)]])
-    values = np.concatenate([ask(places).value for places in filled.reshape(-1, starts, drawn.shape[1])])[: len(drawn)]
-    best = np.argsort(-finite(values), kind="stable")[: starts - 1]
-    places = np.concatenate([first[None], drawn[best]])
-    optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps))
-    memory, found, record, way = optimizer.init(jnp.asarray(places)), places, np.full(starts, -np.inf), []
-    for step in range(steps + 1):
-        told = ask(places)
-        better = finite(told.value) > record
-        found, record = np.where(better[:, None], places, found), np.where(better, told.value, record)
-        way.append(np.exp(told.value))
-        if step < steps:
-            update, memory = optimizer.update(jnp.asarray(np.where(np.isfinite(told.slope), -told.slope, 0.0)), memory)
-            places = np.clip(places + np.asarray(update), 0.0, 1.0)
-    return Climbs(np.exp(values), np.stack(way, axis=1), found, ask(found))
+    def at(place: np.ndarray) -> Told:
+        bar.update()
+        return ask(place)
+
+    values = [_finite(at(place)) for place in drawn]
+    places, search, found, best = [first, *drawn[np.argsort(values)[::-1][: starts - 1]]], [], [], []
+    for place in places:
+        way: list[tuple[np.ndarray, Told]] = []
+
+        def height(place: np.ndarray, way: Any = way) -> tuple[float, np.ndarray]:
+            told = ask(place)
+            way.append((place.copy(), told))
+            known = np.isfinite(told.value) and np.all(np.isfinite(told.slope))
+            return (-float(told.value), -np.asarray(told.slope)) if known else (DIVERGED, np.zeros_like(place))
+
+        minimize(height, place, jac=True, method="L-BFGS-B", bounds=[(0, 1)] * len(place), options={"maxiter": steps})
+        heights = [_finite(told) for _, told in way]
+        top = int(np.argmax(heights))
+        search.append(np.exp(np.maximum.accumulate(heights)).tolist())
+        found.append(way[top][0])
+        best.append(way[top][1])
+        bar.update()
+    return Climbs(np.exp(values), search, np.stack(found), best)
 
 
-def finite(values: AnyArray) -> np.ndarray:
-    """The values, with those of protocols in which a network diverges below all others."""
-    return np.where(np.isnan(values), -np.inf, values)
+def _finite(told: Told) -> float:
+    """The value; minus infinity if a network diverges."""
+    return -np.inf if np.isnan(told.value) else float(told.value)
 
 
 def order_of(information: np.ndarray) -> np.ndarray:
