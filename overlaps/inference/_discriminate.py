@@ -89,6 +89,8 @@ def discriminate(
     repetitions = real_array("repetitions", repetitions, ndim=1)
     if not repetitions.size or np.any(repetitions < 1) or np.any(np.diff(repetitions) <= 0):
         raise argument_error("repetitions", "be increasing numbers of at least 1", f"{repetitions.tolist()} came")
+    if isinstance(saves, list) and all(isinstance(one, float) for one in saves):
+        saves = np.asarray(saves)  # learning times, and not a number of points for each phase
     with jax.enable_x64(True):
         before, during, simulation = jax.random.split(random_key("key", key), 3)
         states = states_of(hypotheses, rnn, before)
