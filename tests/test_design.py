@@ -1,3 +1,4 @@
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
@@ -79,6 +80,17 @@ def test_the_chosen_points_are_the_best_ones(dataset):
         np.testing.assert_allclose(dataset["chosen_d_prime"][number - 1], best, rtol=1e-12)
     np.testing.assert_allclose(dataset["chosen_d_prime"][-1], dataset["d_prime"][0], rtol=1e-9)
     assert np.all(dataset["even_d_prime"] <= dataset["chosen_d_prime"] * (1 + 1e-12))
+
+
+@pytest.mark.slow
+def test_its_figure_draws_climbs_information_and_points(dataset):
+    left, middle, right = ov.plots.plot_design(dataset).axes
+    assert len(left.lines) == 4 + 1  # the climbs, and the random protocols
+    np.testing.assert_array_equal(middle.lines[0].get_ydata(), dataset["information"][0])
+    np.testing.assert_array_equal(right.lines[0].get_ydata(), dataset["chosen_d_prime"])
+    plt.close("all")
+    with pytest.raises(ValueError, match=r"a result of inference.design"):
+        ov.plots.plot_design(xr.Dataset())
 
 
 def test_points_for_several_pairs_raise_the_smallest_sum():

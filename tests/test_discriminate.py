@@ -1,6 +1,7 @@
 import json
 
 import jax
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from scipy.stats import binom, norm
@@ -175,6 +176,18 @@ def test_a_point_before_learning_is_added_where_none_is_measured(dataset):
     assert later["time"][0].values == pytest.approx([0.2, 0.4, 0.6])
     np.testing.assert_allclose(later["accumulated"][0, 0, -1], dataset["accumulated"][0, 0, -1], rtol=1e-10)
     assert later["d_prime_without_learning"].item() < 1e-10
+
+
+def test_its_figure_draws_curves_information_and_power(dataset):
+    left, middle, right = ov.plots.plot_discriminate(dataset).axes
+    information = dataset["information"][0, 0]
+    lag = int(np.argmax(information.max("point").values.ravel()))
+    np.testing.assert_array_equal(left.lines[0].get_ydata(), dataset["mean"][0, 0, :, lag, 0, 0])
+    np.testing.assert_array_equal(middle.lines[0].get_ydata(), dataset["accumulated"][0, 0])
+    np.testing.assert_array_equal(right.lines[0].get_ydata(), dataset["predicted_power"][0, 0])
+    plt.close("all")
+    with pytest.raises(ValueError, match="a result of inference.discriminate"):
+        ov.plots.plot_discriminate(dataset.drop_attrs())
 
 
 @pytest.mark.parametrize(
