@@ -7,6 +7,8 @@ from jaxtyping import Bool, Float
 
 from overlaps.inference._coordinates import DEPENDENT, Directions, complement
 
+UNEXPLAINED = "unexplained"
+
 
 class Spectrum(NamedTuple):
     """Orthonormal directions of overlap space, from what the curves show best to what they do not show.
@@ -15,12 +17,14 @@ class Spectrum(NamedTuple):
     - `sizes`: (k,), by how much a unit step along the direction changes the curves, in units of their noise.
     - `null`: (k,), whether the curves do not show the direction at all.
     - `share`: (k, families), the squared length of the projection of the direction on each family of known directions.
+    - `why`: (k,), for null directions the name of their family, or "unexplained"; for all others "".
     """
 
     directions: Directions
     sizes: Float[np.ndarray, " k"]
     null: Bool[np.ndarray, " k"]
     share: Float[np.ndarray, "k families"]
+    why: list[str]
 
     @property
     def free_errors(self) -> Float[np.ndarray, " overlaps"]:
@@ -53,15 +57,26 @@ def spectrum(
     Directions of a known family that are null are found first, family by family. So they are pure, whatever the tolerance is.
     """
     limit = tolerance * np.linalg.norm(jacobian @ basis.T, 2)
-    nulls = [basis[:0]]
-    for directions in known.values():
-        _, sizes, turned = np.linalg.svd(jacobian @ directions.T)
-        nulls.append(turned[np.append(sizes, np.zeros(len(turned)))[: len(turned)] <= limit] @ directions)
-    rest = complement(basis, np.concatenate(nulls))
-    _, sizes, turned = np.linalg.svd(jacobian @ rest.T)
-    sizes = np.append(sizes, np.zeros(len(turned)))[: len(turned)]
-    found = turned @ rest
-    directions = np.concatenate([found[sizes > limit], *nulls, found[sizes <= limit]])
-    null = np.arange(len(directions)) >= np.sum(sizes > limit)
+    names, nulls = [], basis[:0]
+    for name, directions in known.items():
+        sizes, turned = _ordered(jacobian, directions)
+        nulls = np.concatenate([nulls, turned[sizes <= limit]])
+        names += [name] * int(np.sum(sizes <= limit))
+    sizes, turned = _ordered(jacobian, complement(basis, nulls))
+    shown = int(np.sum(sizes > limit))
+    directions = np.concatenate([turned[:shown], nulls, turned[shown:]])
+    names = [""] * shown + names + [UNEXPLAINED] * (len(turned) - shown)
     share = np.array([np.sum((directions @ one.T) ** 2, axis=1) for one in known.values()]).T
-    return Spectrum(directions, np.linalg.norm(directions @ jacobian.T, axis=1), null, share)
+    return Spectrum(directions, np.linalg.norm(directions @ jacobian.T, axis=1), np.arange(len(directions)) >= shown, share, names)
+
+
+def _ordered(jacobian: Float[np.ndarray, "numbers overlaps"], directions: Directions) -> tuple[np.ndarray, Directions]:
+    """Orthonormal combinations of orthonormal directions, with falling sizes; and the sizes.
+
+    The sign of each combination makes its largest component positive.
+    """
+    sizes, turned = np.linalg.svd(jacobian @ directions.T)[1:]
+    sizes = np.append(sizes, np.zeros(len(turned)))[: len(turned)]
+    found = turned @ directions
+    largest = np.take_along_axis(found, np.argmax(np.abs(found).round(9), axis=1, keepdims=True), axis=1)
+    return sizes, found * np.sign(largest)
