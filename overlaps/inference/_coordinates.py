@@ -16,6 +16,7 @@ from overlaps.connectivity import Layout
 ROTATION, UNFELT, SCALING, CHANNELS = "rotation of latents", "J", "scaling of latents", "rotation of channels"
 SINGULAR = 1e-9  # an overlap matrix is singular if its smallest eigenvalue is below this fraction of the largest
 DEPENDENT = 1e-8  # unit directions depend on others if what is left of them at right angles to the others is shorter than this
+ROUNDING = 1e-13  # of squares, relative to the largest
 
 Directions = Float[np.ndarray, "directions overlaps"]
 
@@ -67,12 +68,14 @@ def unfelt(layout: Layout, seen: Sequence[bool], rates: Sequence[Float[np.ndarra
     direction, where J is diagonal with 1 for [m u] and -1 for [v z]. It is the only one if all vectors learn.
     """
     everything = layout.matrix(np.eye(len(layout.pairs)))
-    equations = []
+    equations = np.zeros((len(everything),) * 2)  # the sum of the squares of the left sides, as a quadratic form in X
     for slope in everything[np.asarray(seen, bool)]:
         for rate in rates:
             half = (rate[:, None] * slope) @ everything
-            equations.append((half + half.swapaxes(-1, -2)).reshape(len(everything), -1))
-    return scipy.linalg.null_space(np.concatenate(equations, axis=1).T, rcond=DEPENDENT).T
+            left = (half + half.swapaxes(-1, -2)).reshape(len(everything), -1)
+            equations += left @ left.T
+    squares, directions = np.linalg.eigh(equations)
+    return directions[:, squares < ROUNDING * squares[-1]].T
 
 
 def twins(gram: Float[np.ndarray, "D D"], layout: Layout) -> dict[str, Float[np.ndarray, "D D"]]:
