@@ -18,9 +18,10 @@ def plot_identifiability(dataset: xr.Dataset) -> Any:
 
     Left: the change of the curves, in units of their noise, for a unit step along each direction of overlap space. The
     directions that change the curves most come first. Crosses are null directions, along which the curves do not change, each
-    with the symmetry that explains it. Right: the standard error of each overlap, in the colour of visible overlaps (the function depends on them) or of invisible ones. An
-    open circle is the standard error of that part of the overlap that is at right angles to the null directions, where the
-    overlap itself has an infinite one. Returns the Figure. Raises ValueError for another Dataset.
+    with the symmetry that explains it. Right: the standard error of each overlap, in the colour of visible overlaps (the
+    function depends on them) or of invisible ones. If a null direction changes an overlap, its standard error is infinite. The
+    open circle is then that of the part of the overlap at right angles to the null directions. Returns the Figure. Raises
+    ValueError for another Dataset.
     """
     import matplotlib.pyplot as plt
 
