@@ -210,17 +210,16 @@ def test_bad_input_gets_one_clear_error(act, message):
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_outputs_under_flow_have_the_null_directions_of_the_theory_and_no_others(rank):
-    net = ov.Overlaps.random(0, rank)
-    task = ov.tasks.exponential_filter(0.2, horizon=20.0)
-    dataset = identifiability(net, ov.Phase("A", task, ov.GradientFlow(3.0, rtol=1e-10, atol=1e-12)), RNN, saves=21)
+    # Of a random network of few neurons: in large ones directions are weaker, down to the tolerance of the solver at rank 3.
+    dataset = identifiability(ov.Overlaps.random(0, rank, n=20), flow(), RNN, saves=11)
     counts = dict(zip(dataset["explanation"].values.tolist(), dataset["null_directions"].values.tolist(), strict=True))
     assert counts.pop("rotation of latents") == rank * (rank - 1) // 2
     assert counts.pop("J") == 1
     assert not any(counts.values())
     null = dataset["null"].values
     sizes = dataset["singular_value"].values
-    assert np.all(sizes[null] < 1e-11 * sizes[0])
-    assert sizes[~null][-1] > 10 * 1e-11 * sizes[0]
+    assert np.all(sizes[null] < 1e-12 * sizes[0])
+    assert sizes[~null][-1] > 1e-10 * sizes[0]
     selves = np.array([left == right for left, right in zip(dataset["left"].values, dataset["right"].values, strict=True)])
     assert not dataset["seen"].values[selves].any()
     if rank == 1:
@@ -229,41 +228,39 @@ def test_outputs_under_flow_have_the_null_directions_of_the_theory_and_no_others
 
 
 @pytest.mark.slow
-def test_perfect_twins():
-    # Of a network of two inputs and rank 2, over two tasks.
+@pytest.mark.parametrize("rates", [None, {"u": 1.5, "z": 0.5}])
+def test_perfect_twins(rates):
+    # Of a network with two inputs and rank 2, over two tasks. With unequal rates M the twins are G + eps J M.
     net = ov.Overlaps.random(3, rank=2, inputs=2)
-    tasks = [
-        ov.tasks.LinearFilter(A=np.diag([-0.2, -0.8]), B=np.eye(2), C=np.array([[1.0, sign]]), horizon=5.0) for sign in (1, -1)
-    ]
-    phases = [
-        ov.Phase(name, task, ov.GradientFlow(1.0, rtol=1e-13, atol=1e-15)) for name, task in zip("AB", tasks, strict=True)
-    ]
-    twin = ov.Overlaps(net.gram + 0.4 * diagonal(net.layout), *net.layout)
+    decays, B = np.diag([-0.2, -0.8]), np.eye(2)
+    tasks = [ov.tasks.LinearFilter(A=decays, B=B, C=np.array([[1.0, sign]]), horizon=5.0) for sign in (1, -1)]
+    rule = ov.GradientFlow(1.0, rtol=1e-13, atol=1e-15, rates=rates)
+    phases = [ov.Phase(name, task, rule) for name, task in zip("AB", tasks, strict=True)]
+    shift = 0.3 * diagonal(net.layout) @ np.diag(net.rates(rates or {}))
+    twin = ov.Overlaps(net.gram + shift, *net.layout)
     one, other = (ov.trajectory(state, phases, RNN, saves=5, observe="impulse_response") for state in (net, twin))
     assert np.ptp(one.loss) > 0.1
     np.testing.assert_allclose(other.loss, one.loss, atol=1e-12)
     np.testing.assert_allclose(other.impulse_response, one.impulse_response, atol=1e-12)
-    np.testing.assert_allclose(other.gram - one.gram, np.tile(0.4 * diagonal(net.layout), (10, 1, 1)), atol=1e-11)
+    np.testing.assert_allclose(other.gram - one.gram, np.tile(shift, (10, 1, 1)), atol=1e-11)
 
 
 @pytest.mark.slow
 def test_finite_steps_feel_j_in_proportion_to_the_learning_rate():
     net = ov.Overlaps.random(0)
     sizes = []
-    for rate in (4e-3, 2e-3, 1e-3):
+    for rate in (4e-3, 1e-3):
         dataset = identifiability(net, ov.Phase("A", A, ov.GradientDescent(rate, round(2.0 / rate))), RNN, saves=11)
         sizes.append(float(dataset["singular_value"][-1]))
         assert not dataset["null"].any()
         assert float(dataset["share"].sel(symmetry="J")[-1]) > 0.999
-    np.testing.assert_allclose(np.log2(np.divide(sizes[:-1], sizes[1:])), 1.0, atol=0.1)
+    assert np.log(sizes[0] / sizes[1]) / np.log(4) == pytest.approx(1.0, abs=0.1)
 
 
 @pytest.mark.slow
 def test_freezing_input_weights_in_a_second_phase_reveals_j():
     net = ov.Overlaps.random(0)
     first, second = flow(1.0), ov.Phase("B", B, ov.GradientFlow(1.0, rates={"m": 0.0}, **TIGHT))
-    (alone,) = identifiability(net, second, RNN, saves=11)["component"].values[-1:]
-    np.testing.assert_allclose(abs(alone @ unit(diagonal(net.layout, m=0.0), net.layout)), 1.0, atol=1e-9)
     both = identifiability(net, [first, second], RNN, saves=11)
     assert not both["null"].any()
     assert both["twin"].values.tolist() == ["sign of u, v"]  # the transposition would freeze z
@@ -271,20 +268,17 @@ def test_freezing_input_weights_in_a_second_phase_reveals_j():
 
 @pytest.mark.slow
 def test_without_learning_the_function_alone_is_seen():
-    for rank, seen in ((1, ["zm", "vu"]), (2, ["zm"])):
-        net = ov.Overlaps.random(0, rank)
-        dataset = identifiability(net, flow(), RNN, saves=[np.array([0.0])])
-        assert int((~dataset["null"]).sum()) == 2 * rank + 1
-        counts = dataset["null_directions"].sel(explanation=["rotation of latents", "J", "scaling of latents"])
-        # Invisible overlaps make up the rest, which no symmetry explains.
-        assert counts.values.tolist() == [rank * (rank - 1) // 2, 1, rank * (rank + 1) // 2]
-        assert dataset["overlap"].values[dataset["seen"].values].tolist() == seen
+    dataset = identifiability(ov.Overlaps.random(0, 2), flow(), RNN, saves=[np.array([0.0])])
+    assert int((~dataset["null"]).sum()) == 2 * 2 + 1
+    counts = dataset["null_directions"].sel(explanation=["rotation of latents", "J", "scaling of latents"])
+    assert counts.values.tolist() == [1, 1, 3]  # changes of invisible overlaps make up the rest, which no symmetry explains
+    assert dataset["overlap"].values[dataset["seen"].values].tolist() == ["zm"]
 
 
 @pytest.mark.slow
 def test_singular_overlap_matrices_move_within_their_rank():
     factor = np.random.default_rng(0).standard_normal((3, 4))
-    dataset = identifiability(ov.Overlaps(factor.T @ factor / 3), flow(1.0), RNN, saves=11)
+    dataset = identifiability(ov.Overlaps(factor.T @ factor / 3), flow(), RNN, saves=11)
     assert dataset.attrs["rank"] == 3
     assert dataset.sizes["direction"] == 3 * 4 - 3
     assert not dataset["null"].any()  # no twin G + eps J is positive semi-definite for both signs of eps
