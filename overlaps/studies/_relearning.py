@@ -187,5 +187,3 @@ def require_finite(states: State, where: str) -> None:
     if np.any(lost):
         mend = "Lower its learning rate."
         raise argument_error("rule", "keep all networks finite", f"{np.sum(lost)} of {lost.size} diverged in {where}", mend)
-
-

@@ -34,8 +34,9 @@ AGAIN, VISIBLE, ALONE = "A again", "visible overlaps alone", "B alone"
 INTERLUDES = ("B", "rest")
 DIMS = ("source", "interlude", "noise", "duration", "draw")
 PREDICTION = (
-    "After an interlude a network relearns A in another time than a network that has the same visible overlaps, and so the same "
-    "activity and the same loss, but the invisible overlaps of a network that has learned nothing."
+    "After an interlude a network relearns A faster than a network that has the same visible overlaps, and so the same activity "
+    "and the same loss, but the invisible overlaps of a network that has learned nothing; label noise in the interlude removes "
+    "this advantage."
 )
 ASSUMPTION = (
     "Learning follows the gradient of the loss in all connectivity vectors at the rates that `rule` gives; nothing but learning "
@@ -194,7 +195,10 @@ def _measured(
         saved = 1 - again / np.where(np.isfinite(first_time), first_time, np.nan)
         parts = {
             "invisible_part": (saved[0] - saved[1], "savings that invisible overlaps explain"),
-            "speed_up": (np.where(again[:2].max(0) == 0, 1.0, again[1] / again[0]), "learning time of visible overlaps alone over that of A again"),
+            "speed_up": (
+                np.where(again[:2].max(0) == 0, 1.0, again[1] / again[0]),
+                "learning time of visible overlaps alone over that of A again",
+            ),
             "memory_of_first": (saved[0] - saved[2], "savings that are absent without the first A"),
             "control_shift": (shift, "excess of the invisible self-overlaps of the control over those of the start"),
         }

@@ -29,12 +29,12 @@ from overlaps.tasks import exponential_filter
 
 AFTER, VISIBLE = "after the first task", "visible overlaps alone"
 PREDICTION = (
-    "How much a first task speeds up a second one depends on the order of the two, and a network with the same visible overlaps, "
-    "and so the same activity, but the invisible overlaps of a network that has learned nothing, shows another matrix of speeds."
+    "How much a first task speeds up a second one depends on their order, and a network with the same visible overlaps, and so "
+    "the same activity, but the invisible overlaps of a network that has learned nothing, shows other speeds and another asymmetry."
 )
 ASSUMPTION = (
-    "Learning follows the gradient of the loss in all connectivity vectors at the rates that `rule` gives, the first task is "
-    "learned until its loss is small; for nonlinear phi, the theory also takes the vectors to be jointly Gaussian over neurons."
+    "Learning follows the gradient of the loss in all connectivity vectors at the rates that `rule` gives; the first task is "
+    "learned for the whole duration of `rule`; for nonlinear phi, the theory also takes the vectors to be jointly Gaussian over neurons."
 )
 
 
