@@ -38,7 +38,7 @@ def show(name: str, dataset) -> None:
 # Large enough self-overlaps: then a network with the new visible and the initial invisible overlaps exists.
 net = ov.Overlaps.random(0, scale=1.5)
 tasks = {f"rate {rate}": ov.tasks.exponential_filter(rate) for rate in (0.2, 0.4, 0.8)}
-show("linear", ov.studies.transfer(net, tasks, ov.RNN(dt=0.1), ov.GradientDescent(5e-3, 2000), draws=1))
+show("linear", ov.studies.transfer(net, tasks, ov.RNN(dt=0.1), ov.GradientFlow(20.0), draws=1))
 
 rnn = ov.RNN("erf", dt=0.5)
 base = ov.Overlaps(4 * np.eye(4)).replace(zm=1.0, zu=1.0, vm=1.0, vu=0.8, mm=1.0, uu=1.0, mu=0.3)

@@ -19,11 +19,12 @@ def plot_savings(dataset: xr.Dataset) -> Any:
 
     Left: savings after B, of the network, of the control with its visible overlaps alone, and of the control that never had the
     first A. Middle: savings after rest. Right: how many times faster the network is than the control with its visible overlaps
-    alone, which is the effect of invisible overlaps. Lines are the theory, and markers with bars are networks: mean and standard
+    alone, which is the effect of invisible overlaps. Lines are the theory. Markers with bars are networks, mean and standard
     deviation over the draws. Line styles and markers tell the label noise in the interlude apart. Returns the Figure. Raises
     ValueError for another Dataset.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullLocator
 
     if "savings" not in dataset.attrs:
         raise argument_error("dataset", "be a result of studies.savings", f"it has {list(dataset.data_vars)}")
@@ -40,7 +41,10 @@ def plot_savings(dataset: xr.Dataset) -> Any:
     axes[2].set(ylabel="speed relative to visible overlaps alone", title="Effect of invisible overlaps")
     positive = dataset["duration"].values[dataset["duration"].values > 0]
     for ax in axes:
-        ax.set_xscale("symlog", linthresh=positive.min() if positive.size else 1.0)
+        ax.set_xscale("symlog", linthresh=positive.min(initial=1.0))
+        ax.set_xlim(0.0, 1.1 * positive.max(initial=1.0))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.ticklabel_format(axis="y", useOffset=False)
         ax.set(xlabel="duration of the interlude (learning time)")
         ax.legend(fontsize="x-small")
     return figure
@@ -76,9 +80,9 @@ def plot_transfer(dataset: xr.Dataset) -> Any:
 
     Left: the speed of each second task (column) after each first task (row), relative to learning it from the start. A task
     after itself has nothing left to learn. Middle: the same for the control with the visible overlaps alone. The numbers are
-    medians over the draws of the theory, and below them those of the networks, if there are any. Right: for each pair of tasks, the logarithm of
-    the speed in one order over that in the other order. Bars are the theory, and dots are single networks. Returns the Figure.
-    Raises ValueError for another Dataset.
+    medians over the draws: those of the theory, and below them those of networks, if there are any. Right: for each pair of
+    tasks, the logarithm of the speed in one order over that in the other order. Bars are the theory, and dots are single
+    networks. Returns the Figure. Raises ValueError for another Dataset.
     """
     import matplotlib.pyplot as plt
 
@@ -87,7 +91,8 @@ def plot_transfer(dataset: xr.Dataset) -> Any:
     size, histories = dataset.sizes["first"], dataset["history"].values
     figure, axes = plt.subplots(1, 3, figsize=(15, 4.4), layout="constrained", width_ratios=(1, 1, 1.2))
     speed = dataset["speed"].median("draw", skipna=False)
-    logarithms = np.log2(speed.where(np.isfinite(speed) & (speed > 0)).sel(source="theory")).values
+    shown = speed.sel(source="theory").values
+    logarithms = np.log2(np.where(np.isfinite(shown) & (shown > 0), shown, np.nan))
     finite = np.abs(logarithms[np.isfinite(logarithms)])
     largest = max(finite.max(initial=0.0), 0.1)
     picture: Any = None

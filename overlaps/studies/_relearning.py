@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._support import AnyArray, argument_error, count, in_float64, number, random_key, warn
+from overlaps._support import argument_error, count, in_float64, number, random_key, warn
 from overlaps.connectivity import Overlaps, State
 from overlaps.dynamics import RNN
 from overlaps.learning import GradientDescent, GradientFlow, Phase, Rule, final_state, learn
@@ -91,7 +91,7 @@ def curves(states: State, task: Any, rnn: RNN, rule: Rule) -> tuple[np.ndarray, 
         halves = 2.0 ** -np.arange(WINDOWS)[::-1]
         if isinstance(rule, GradientDescent):
             ends = np.unique(np.ceil(rule.steps * halves)).astype(int)
-            windows: list[Rule] = [lasting(rule, float(steps * rule.learning_rate)) for steps in np.diff(ends, prepend=0)]
+            windows = [dataclasses.replace(rule, steps=int(steps)) for steps in np.diff(ends, prepend=0)]
         else:
             windows = [lasting(rule, float(span)) for span in np.diff(rule.duration * halves, prepend=0.0)]
         saves = SAVES
@@ -138,7 +138,7 @@ def warn_of_unlearned(time: np.ndarray, what: str, rule: Rule) -> None:
 
 
 @in_float64
-def without_history(after: Any, start: Float[np.ndarray, "*batch D D"], rnn: RNN) -> tuple[Any, Float[AnyArray, " batch"]]:
+def without_history(after: Any, start: Float[np.ndarray, "batch D D"], rnn: RNN) -> tuple[Any, Any]:
     """Networks with the visible overlaps of `after` and the invisible overlaps of `start`, and how far the latter had to move.
 
     There may be no network with both, because the overlap matrix would not be positive semi-definite. Then all invisible

@@ -32,15 +32,14 @@ from overlaps.tasks import LabelNoise, exponential_filter
 
 AGAIN, VISIBLE, ALONE = "A again", "visible overlaps alone", "B alone"
 INTERLUDES = ("B", "rest")
-DIMS = ("source", "interlude", "noise", "duration", "draw")
 PREDICTION = (
-    "After an interlude a network relearns A faster than a network that has the same visible overlaps, and so the same activity "
-    "and the same loss, but the invisible overlaps of a network that has learned nothing; label noise in the interlude removes "
+    "After an interlude a network relearns A faster than a control that has the same visible overlaps, and so the same "
+    "activity and loss, but the invisible overlaps of a network that has learned nothing; label noise in the interlude shrinks "
     "this advantage."
 )
 ASSUMPTION = (
-    "Learning follows the gradient of the loss in all connectivity vectors at the rates that `rule` gives; nothing but learning "
-    "changes the connectivity; for nonlinear phi, the theory also takes the vectors to be jointly Gaussian over neurons."
+    "Learning follows the gradient of the loss in all connectivity vectors, at the rates that `rule` gives, and nothing but "
+    "learning changes the connectivity; for nonlinear phi, the theory also takes the vectors to be Gaussian over neurons."
 )
 
 
@@ -135,7 +134,7 @@ def savings(
         duration=("duration", times, said("duration of the interlude in learning time")),
         noise=("noise", stds, said("standard deviation of the label noise in the interlude")),
     )
-    dataset = dataset.transpose("source", "protocol", *DIMS[1:], "time")
+    dataset = dataset.transpose("source", "protocol", "interlude", "noise", "duration", "draw", "time")
     arguments = {"state": state, "tasks": list(tasks), "rnn": rnn, "rule": rule, "durations": times, "noise": stds}
     arguments |= {"criterion": criterion, "absolute": absolute, "n": n, "draws": draws, "key": key, "version": VERSION}
     dataset.attrs = {"savings": json.dumps(describe(arguments)), "prediction": PREDICTION, "assumption": ASSUMPTION}

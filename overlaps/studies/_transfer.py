@@ -29,12 +29,13 @@ from overlaps.tasks import exponential_filter
 
 AFTER, VISIBLE = "after the first task", "visible overlaps alone"
 PREDICTION = (
-    "How much a first task speeds up a second one depends on their order, and a network with the same visible overlaps, and so "
-    "the same activity, but the invisible overlaps of a network that has learned nothing, shows other speeds and another asymmetry."
+    "How much a first task speeds up a second one depends on their order; a control that has the same visible overlaps, and so "
+    "the same activity, but the invisible overlaps of a network that has learned nothing, shows other speeds and asymmetries."
 )
 ASSUMPTION = (
-    "Learning follows the gradient of the loss in all connectivity vectors at the rates that `rule` gives; the first task is "
-    "learned for the whole duration of `rule`; for nonlinear phi, the theory also takes the vectors to be jointly Gaussian over neurons."
+    "Learning follows the gradient of the loss in all connectivity vectors, at the rates that `rule` gives, and the first task "
+    "is learned for the whole duration of `rule`; for nonlinear phi, the theory also takes the vectors to be Gaussian over "
+    "neurons."
 )
 
 
@@ -52,10 +53,10 @@ def transfer(
 ) -> xr.Dataset:
     """Learn each task after each other one, and compare the speed with that of learning it from the start.
 
-    The *learning time* of a task is the time until its loss first comes down to a criterion. The *speed* of a task after another
-    one is (learning time from the start) / (learning time after the first task): 1 if the first task does not matter, above 1
-    if it helps. Beside each network that has learned a first task, a control learns the second one: it has the visible overlaps
-    of that network (those on which activity and output depend), and the invisible overlaps of the start.
+    The *learning time* of a task is the time until its loss first comes down to a criterion. The *speed* of a second task after
+    a first one is (learning time from the start) / (learning time after the first task). It is 1 if the first task does not
+    matter, and above 1 if it helps. Beside each network that has learned a first task, a control learns the second one. It has
+    the visible overlaps of that network (those on which activity and output depend), and the invisible overlaps of the start.
 
     - `state`: the `Overlaps` of one network, positive definite, which all learning starts from.
     - `tasks`: two or more tasks by name, which draw no random samples. None: exponential filters of the rates 0.2, 0.4 and 0.8.
