@@ -193,6 +193,48 @@ def test_label_noise_reaches_theory_and_network_alike_and_moves_what_rests():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("stronger", "faster"), [({}, True), ({"zm": 3.0, "zu": 1.5, "vm": 1.5, "vu": 0.5}, False)])
+def test_the_effect_has_the_sign_of_the_change_of_invisible_self_overlaps(stronger, faster):
+    # Visible overlaps B move as dB/ds = -(C Gamma + Gamma A), so invisible self-overlaps (traces of A and C) set the speed.
+    start = ov.Overlaps.random(0, scale=2.0).replace(**stronger)
+    found = studies.savings(start, [A, B], RNN, RULE, DURATIONS, criterion=0.2, n=8, draws=1)
+    found = found.isel(source=0, noise=0, draw=0).sel(interlude="B")
+    assert np.all(found["control_shift"] == 0)
+    gram = descend(np.asarray(start.gram), RATES[0], STEPS)[1]
+    for duration, speed_up in zip(DURATIONS[1:], found["speed_up"].values[1:], strict=True):
+        after = descend(gram, RATES[1], round(duration / RATE))[1]
+        assert (np.trace(after) > np.trace(start.gram)) == faster
+        assert (speed_up > 1.01) == faster
+        assert (speed_up < 0.9) == (not faster)
+
+
+@pytest.mark.slow
+def test_sizes_of_linear_effects_in_the_documents():
+    savings = studies.savings(NET, durations=[10.0], draws=1).isel(source=0, duration=0, noise=0, draw=0).sel(interlude="B")
+    np.testing.assert_allclose(savings["savings"], [0.856, 0.845, 0.761], atol=6e-4)
+    assert float(savings["speed_up"]) == pytest.approx(1.080, abs=6e-4)
+    transfer = studies.transfer(NET, draws=1).isel(source=0, draw=0)
+    pairs = [transfer["asymmetry"].values[:, first, second] for first, second in ((0, 1), (0, 2), (1, 2))]
+    np.testing.assert_allclose(pairs, [[0.927, 0.848], [-0.347, -0.560], [-0.334, -0.462]], atol=6e-4)
+    speed_up = transfer["speed_up"].values[~np.eye(3, dtype=bool)]
+    assert 1.06 < speed_up.min() < speed_up.max() < 1.32
+
+
+@pytest.mark.slow
+def test_sizes_of_effects_in_erf_networks_in_the_documents():
+    rnn = ov.RNN("erf", dt=0.5)
+    base = ov.Overlaps(4 * np.eye(4)).replace(zm=1.0, zu=1.0, vm=1.0, vu=0.8, mm=1.0, uu=1.0, mu=0.3)
+    inputs = {"trials": 8, "duration": 6.0, "pulse": 2.0, "length": 2.0, "noise": 1.0}
+    tasks = [ov.tasks.teacher(one, rnn, 0, **inputs) for one in (base, base.replace(zu=-0.5, vu=0.3))]
+    net = ov.Overlaps.random(0).replace(vv=3.0, zz=3.0)
+    found = studies.savings(net, tasks, rnn, ov.GradientDescent(0.1, 600), [30.0, 300.0], criterion=0.1, draws=1)
+    found = found.isel(source=0, noise=0, draw=0).sel(interlude="B")
+    assert np.all(found["control_shift"] == 0)
+    np.testing.assert_allclose(found["savings"], [[0.584, 0.671], [0.513, 0.601], [-0.542, 0.646]], atol=6e-4)
+    np.testing.assert_allclose(found["speed_up"], [1.171, 1.215], atol=6e-4)
+
+
+@pytest.mark.slow
 def test_perfect_twins_have_the_same_savings():
     # G + eps J has another history-free control, and other invisible overlaps for ever, but no flow tells the two apart.
     # J = diag(1 on m and u, -1 on v and z) (docs: what learning cannot reveal).
