@@ -181,9 +181,13 @@ def test_networks_do_what_the_theory_says(dataset, matrix):
 
 @pytest.mark.slow
 def test_label_noise_reaches_theory_and_network_alike_and_moves_what_rests():
-    noisy = studies.savings(NET, [A, B], RNN, RULE, [0.4], [0.0, 0.7], criterion=0.005, n=8, draws=2, key=4)
-    theory, network = (noisy["learning_time"].sel(source=source).values for source in ("theory", "networks"))
+    noisy = studies.savings(NET, [A, B], RNN, RULE, [0.4, 40.0], [0.0, 0.7], criterion=0.005, n=8, draws=2, key=4)
+    theory, network = (noisy["loss"].isel(duration=0).sel(source=source).values for source in ("theory", "networks"))
     np.testing.assert_allclose(network, theory, rtol=1e-9, atol=1e-12)
+    # Long noise moves the network to smaller invisible self-overlaps, and so takes the advantage away.
+    long = noisy["speed_up"].isel(source=0).sel(interlude="B", duration=40.0)
+    assert np.all(long.sel(noise=0.0) > 1.05)
+    assert np.all(long.sel(noise=0.7) < 1.03)
     rest = noisy.isel(source=0, protocol=0, duration=0).sel(interlude="rest")["loss"].isel(time=0)
     assert np.all(rest.sel(noise=0.7) > 2 * rest.sel(noise=0.0))
     drawn = noisy["loss"].isel(source=0, protocol=0, time=0).sel(interlude="B", noise=0.7).values.ravel()
@@ -197,7 +201,7 @@ def test_label_noise_reaches_theory_and_network_alike_and_moves_what_rests():
 def test_the_effect_has_the_sign_of_the_change_of_invisible_self_overlaps(stronger, faster):
     # Visible overlaps B move as dB/ds = -(C Gamma + Gamma A), so invisible self-overlaps (traces of A and C) set the speed.
     start = ov.Overlaps.random(0, scale=2.0).replace(**stronger)
-    found = studies.savings(start, [A, B], RNN, RULE, DURATIONS, criterion=0.2, n=8, draws=1)
+    found = studies.savings(start, [A, B], RNN, RULE, DURATIONS, criterion=0.02, draws=1)
     found = found.isel(source=0, noise=0, draw=0).sel(interlude="B")
     assert np.all(found["control_shift"] == 0)
     gram = descend(np.asarray(start.gram), RATES[0], STEPS)[1]
@@ -205,7 +209,7 @@ def test_the_effect_has_the_sign_of_the_change_of_invisible_self_overlaps(strong
         after = descend(gram, RATES[1], round(duration / RATE))[1]
         assert (np.trace(after) > np.trace(start.gram)) == faster
         assert (speed_up > 1.01) == faster
-        assert (speed_up < 0.9) == (not faster)
+        assert (speed_up < 0.65) == (not faster)
 
 
 @pytest.mark.slow

@@ -33,9 +33,9 @@ from overlaps.tasks import LabelNoise, exponential_filter
 AGAIN, VISIBLE, ALONE = "A again", "visible overlaps alone", "B alone"
 INTERLUDES = ("B", "rest")
 PREDICTION = (
-    "After an interlude a network relearns A at another speed than a control that has the same visible overlaps, and so the same "
-    "activity and loss, but the invisible overlaps of a network that has learned nothing: it is faster if training has enlarged "
-    "the invisible self-overlaps, slower if it has reduced them, and label noise in the interlude reduces them."
+    "After an interlude a network relearns A at another speed than a control that has the same visible overlaps, and so the "
+    "same activity and loss, but the invisible overlaps of a network that has learned nothing: it is faster if training has "
+    "enlarged the invisible self-overlaps, and slower if training has reduced them."
 )
 ASSUMPTION = (
     "Learning follows the gradient of the loss in all connectivity vectors, at the rates that `rule` gives, and nothing but "
