@@ -10,13 +10,15 @@ function of the network (the map from its inputs to its outputs) depends on it. 
   `predicted_holonomy`, `label_noise_drift`, `label_noise_flow`.
 - What a network remembers of earlier tasks (docs/training_history.md): `memory`, `memory_table`, `train_twins`, `twin_starts`,
   `twin_tasks`, `twin_states`, `annealed_descent`, `decode_history`.
-- Predictions for experiments (docs/predictions.md): `perturbation_assay`, `invisible_from_speeds`.
+- Predictions for experiments (docs/predictions.md): `perturbation_assay`, `assay_probes`,
+  `invisible_from_speeds`.
 - `rerun` repeats a run or a study from the description in its Dataset.
 
 This room runs `learn` and reads the Datasets that it returns. It may not import figures (`overlaps.plots`), and it may not know
 how `learn` carries out a rule.
 """
 
+from overlaps.studies._assay_probes import assay_probes as assay_probes
 from overlaps.studies._decoding import decode_history as decode_history
 from overlaps.studies._degeneracy import degeneracy as degeneracy
 from overlaps.studies._equivalence import (
