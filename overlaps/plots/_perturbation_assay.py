@@ -40,7 +40,7 @@ def plot_perturbation_assay(dataset: xr.Dataset) -> Any:
     image = middle.imshow(weight / largest, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
     middle.set_yticks(range(len(probes)), probes, fontsize="small")
     middle.set_xticks(range(weight.sizes["overlap"]), weight["overlap"].values, fontsize="small")
-    middle.set(xlabel="invisible overlap", title=f"weights in the speed of {states[0]}")
+    middle.set(xlabel="invisible overlap", title=f"weight in the speed, {states[0]}")
     figure.colorbar(image, ax=middle)
     combinations = np.arange(dataset.sizes["combination"])
     known = dataset["error"].where(dataset["readable"])
@@ -51,5 +51,5 @@ def plot_perturbation_assay(dataset: xr.Dataset) -> Any:
         colors = np.where(np.isfinite(error), f"C{index}", "0.85")
         right.bar(places, error.fillna(top), shift, color=colors, label=name)
     right.set(yscale="log", ylim=(known.min().item() / 3, top), xticks=combinations + 1)
-    right.set(xlabel="combination of invisible overlaps", ylabel=label_of(dataset["error"]))
+    right.set(xlabel="combination of invisible overlaps", ylabel="standard error of the combination")
     return figure

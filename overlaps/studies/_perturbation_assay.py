@@ -63,8 +63,8 @@ def perturbation_assay(
       -eta speed + eta^2 curvature / 4 + O(eta^3). Flow changes it by -s speed + s^2 curvature / 2 + O(s^3).
     - `weight(state, probe, overlap)` and `sigma(state, overlap)`: the weights and the overlaps. For an invisible overlap the
       weight is the derivative of the speed with respect to it.
-    - `predicted_speed(state, probe)`: the sum of weight x overlap. It is `speed`, except that for neurons with nonlinear phi it
-      is that of the Gaussian closure.
+    - `predicted_speed(state, probe)`: the sum of weight x overlap. It is `speed`, except for neurons with nonlinear phi. The
+      weights are those of the Gaussian closure there, which are too small for large activity.
     - `direction(state, combination, overlap)`: orthogonal combinations of invisible overlaps, from those that the speeds tell
       best to those that they do not tell. `singular_value(state, combination)`: how much the speeds change along each of
       them, in units of their noise.
