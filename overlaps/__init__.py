@@ -27,6 +27,7 @@ True
 - Many runs: `sweep` trains networks at many settings, in one process or on a cluster.
 - Results: `initial_state`, `final_state`, `rerun`, `DivergenceError`; `conserved` and `metric` analyse the learning dynamics.
 - Checks: `validate` tells the error of finite size from that of the Gaussian closure.
+- Derivatives: `trajectory` is `learn` as a pure JAX function. `inference` measures overlaps from observed learning.
 - `integration`: theories of networks whose whole W learns. `studies`: networks with equal outputs, and memory of earlier
   tasks. `interop`: trained networks from PyTorch, and back. `plots`: figures.
 """
@@ -34,6 +35,7 @@ True
 from importlib.metadata import version as _version
 
 from overlaps import (
+    inference as inference,
     integration as integration,
     interop as interop,
     plots as plots,
@@ -60,6 +62,7 @@ from overlaps.learning import (
     learn as learn,
     metric as metric,
     resume as resume,
+    trajectory as trajectory,
 )
 from overlaps.studies import (
     learn_mean_field as learn_mean_field,

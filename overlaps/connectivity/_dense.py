@@ -146,6 +146,9 @@ class DenseNetwork(Units):
     def sizes(self) -> dict[str, int]:
         return {"n": self.n} | {name: size for name, size in self.layout.description.items() if name != "rank"}
 
+    def latent_system(self) -> tuple[AnyArray, AnyArray, AnyArray]:
+        return self.linear_system()
+
     @property
     def gram(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Raises ValueError, because the learning of a whole W has no description by an overlap matrix."""

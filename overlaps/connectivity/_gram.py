@@ -5,6 +5,7 @@ import operator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from overlaps._support import AnyArray, argument_error, is_traced, numpy_for, real_array, require_x64
@@ -17,9 +18,41 @@ ROUNDING = 1e-10  # asymmetry and negative eigenvalues below this size, relative
 
 def square_root(gram: Any) -> Any:
     """The symmetric positive semi-definite square root. Negative eigenvalues come from rounding, and count as 0."""
+    return _differentiable_root(gram) if is_traced(gram) else _root(gram)
+
+
+def _root(gram: Any) -> Any:
+    values, vectors = _roots(gram)
+    return (vectors * values[..., None, :]) @ vectors.swapaxes(-1, -2)
+
+
+def _roots(gram: Any) -> tuple[Any, Any]:
+    """The eigenvalues of the square root, and its eigenvectors."""
     xp = numpy_for(gram)
     values, vectors = xp.linalg.eigh(gram)
-    return (vectors * xp.sqrt(xp.maximum(values, 0.0))[..., None, :]) @ xp.swapaxes(vectors, -1, -2)
+    return xp.sqrt(xp.maximum(values, 0.0)), vectors
+
+
+@jax.custom_jvp
+def _differentiable_root(gram: Any) -> Any:
+    """The square root S, with a derivative also where eigenvalues of G coincide: it solves S dS + dS S = dG."""
+    return _root(gram)
+
+
+@_differentiable_root.defjvp
+def _root_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+    root = _differentiable_root(*primals)
+
+    def solve(_: Any, right: Any) -> Any:
+        values, vectors = _roots(jax.lax.stop_gradient(primals[0]))
+        sums = values[..., :, None] + values[..., None, :]
+        inverse = jnp.where(sums > 0, 1 / jnp.where(sums > 0, sums, 1.0), 0.0)  # 0 where G, and so its square root, stays 0
+        turned = vectors.swapaxes(-1, -2)
+        return vectors @ (inverse * (turned @ right @ vectors)) @ turned
+
+    (tangent,) = tangents
+    derivative = jax.lax.custom_linear_solve(lambda one: root @ one + one @ root, tangent, solve, solve)
+    return root, derivative
 
 
 def checked_gram(gram: Any, layout: Layout) -> Any:

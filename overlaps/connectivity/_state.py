@@ -198,8 +198,15 @@ class State(eqx.Module):
     def linear_system(self) -> tuple[AnyArray, AnyArray, AnyArray]:
         """Recurrent weights (n, n), input weights (n, I) and readout (O, n) of a linear network that responds as this state.
 
-        By default this network has one unit per latent: the filtered inputs k_m and the latents k of the recurrence
-        (docs/theory.md, "Networks and overlaps").
+        By default this network is that of `latent_system`. A finite network has its own units here.
+        """
+        return self.latent_system()
+
+    def latent_system(self) -> tuple[AnyArray, AnyArray, AnyArray]:
+        """The same for the smallest network that is known to respond so, for all inputs.
+
+        It has one unit per latent: the filtered inputs k_m and the latents k of the recurrence (docs/theory.md, "Networks and
+        overlaps").
         """
         xp, gram, layout = numpy_for(self), self.gram, self.layout
         split = layout.driving

@@ -16,6 +16,10 @@ from overlaps.dynamics._gramians import (
     orbit as orbit,
     sum_course as sum_course,
 )
+from overlaps.dynamics._impulse_response import (
+    impulse_response as impulse_response,
+    samples_at as samples_at,
+)
 from overlaps.dynamics._rnn import RNN as RNN
 from overlaps.dynamics._simulation import (
     LARGEST_PANEL_NORM as LARGEST_PANEL_NORM,

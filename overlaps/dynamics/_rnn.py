@@ -69,9 +69,15 @@ class RNN(eqx.Module):
         units the variables are all units. Returns a named tuple of A (n, n), B (n, I) and C (O, n). Raises ValueError if phi is
         not linear, because there is no such system then.
         """
+        return self._system(*state.linear_system())
+
+    def latent_system(self, state: State) -> LinearSystem:
+        """A system as in `system`, but with I + R variables for every network that has overlaps."""
+        return self._system(*state.latent_system())
+
+    def _system(self, recurrent: AnyArray, inputs: AnyArray, readout: AnyArray) -> LinearSystem:
         self.require_linear()
-        recurrent, inputs, readout = state.linear_system()
-        leak = numpy_for(state).eye(recurrent.shape[-1])
+        leak = numpy_for(recurrent).eye(recurrent.shape[-1])
         return LinearSystem((recurrent - leak) / self.tau, inputs / self.tau, readout)
 
     def require_linear(self) -> None:

@@ -9,6 +9,10 @@ from overlaps.learning._again import (
     rerun as rerun,
     resume as resume,
 )
+from overlaps.learning._compiler import (
+    BARRIERS_STAY as BARRIERS_STAY,
+    compiled as compiled,
+)
 from overlaps.learning._datasets import (
     VERSION as VERSION,
     final_state as final_state,
@@ -25,6 +29,7 @@ from overlaps.learning._learn import (
     DivergenceError as DivergenceError,
     learn as learn,
 )
+from overlaps.learning._observables import lags_of as lags_of
 from overlaps.learning._phase import (
     Phase as Phase,
     Rule as Rule,
@@ -37,4 +42,8 @@ from overlaps.learning._rules import (
 from overlaps.learning._symmetry import (
     conserved as conserved,
     metric as metric,
+)
+from overlaps.learning._trajectory import (
+    Trajectory as Trajectory,
+    trajectory as trajectory,
 )

@@ -15,7 +15,7 @@ from overlaps._support import argument_error, said
 from overlaps.connectivity import Layout, State, Variable
 from overlaps.dynamics import RNN
 from overlaps.learning._describe import describe, kind_of, restore
-from overlaps.learning._observables import DIMENSIONS, MEANINGS
+from overlaps.learning._observables import DIMENSIONS, MEANINGS, UNITS
 from overlaps.learning._phase import Phase, Run
 from overlaps.learning._record import Ending, Record
 
@@ -23,7 +23,7 @@ VERSION = version("overlaps")
 
 
 @dataclass(frozen=True)
-class Trajectory:
+class PhaseRecords:
     """What was recorded during one phase."""
 
     run: Run
@@ -54,7 +54,9 @@ class Trajectory:
         return dict(sorted(ends.items()))
 
 
-def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: RNN, settings: Mapping[str, Any]) -> xr.Dataset:
+def assemble(
+    done: Sequence[PhaseRecords], start: State, end: State | None, rnn: RNN, settings: Mapping[str, Any]
+) -> xr.Dataset:
     """The Dataset of a run from the state `start` to the state `end`. `end` is None if no network has a state at the end.
 
     The first and the last state are stored as variables, so that the run can be repeated and continued.
@@ -68,8 +70,10 @@ def assemble(done: Sequence[Trajectory], start: State, end: State | None, rnn: R
         "gradient_norm": (("time",), values["gradient_norm"], said("norm of the loss gradient dL/dF", units)),
     }
     for name in values.keys() & DIMENSIONS.keys():
-        variables[name] = (("time", *DIMENSIONS[name]), values[name], said(MEANINGS[name]))
+        variables[name] = (("time", *DIMENSIONS[name]), values[name], said(MEANINGS[name], UNITS.get(name, "1")))
     coordinates = _times(done)
+    if "impulse_response" in values and (observer := done[0].run.observer) is not None:
+        coordinates["lag"] = ("lag", list(observer.lags), said("time since the impulse", "as tau"))
     if lead:
         coordinates["batch"] = ("batch", np.arange(len(values["loss"])), said("network of the batch"))
     tracked, labels = start.tracked(values, rnn)
@@ -197,7 +201,7 @@ def description(dataset: xr.Dataset, name: str) -> Any:
     return json.loads(dataset.attrs[name])
 
 
-def _times(done: Sequence[Trajectory]) -> dict[str, Any]:
+def _times(done: Sequence[PhaseRecords]) -> dict[str, Any]:
     """The coordinates along time, added up over phases. They have one row per network if networks of a batch can differ."""
     coordinates: dict[str, Any] = {}
     for name, meaning in (("time", "learning time, learning rate x step"), ("step", "gradient step")):

@@ -5,13 +5,13 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from overlaps._support import AnyArray
+from overlaps.learning._compiler import BARRIERS_STAY, compiled
 from overlaps.learning._devices import side_by_side
 from overlaps.learning._problem import Parameters, Problem
 from overlaps.learning._record import Record, Resumption, endings, limits
@@ -65,12 +65,9 @@ def descend(
     fixed = Settings(
         problem, learning_rate, key, np.broadcast_to(rates, (*shape, *rates.shape)), np.broadcast_to(stops, (*shape, 2))
     )
-    huge = np.full(shape, np.finfo(rates.dtype).max)
-    memory = _remember(rule.optimizer, learning_rate, parameters)
-    limit = np.where(lost, -np.inf, np.inf).astype(rates.dtype)
-    carry = Carry(np.zeros(shape, jax.dtypes.canonicalize_dtype(int)), parameters, memory, parameters, huge, huge, limit)
+    carry = beginning(parameters, _remember(rule.optimizer, learning_rate, parameters), lost)
     fixed = jax.device_put(fixed)
-    first, last, known, watched, begin = huge, -1, lost, bool(np.any(stops > -np.inf)), 0
+    first, last, known, watched, begin = np.asarray(carry.loss), -1, lost, bool(np.any(stops > -np.inf)), 0
     if resumed is not None:
         begin = resumed.next_chunk
         carry, first, known = resumed.recall((carry, first, known))
@@ -107,6 +104,14 @@ def descend(
         )
 
 
+def beginning(parameters: Parameters, memory: Any, lost: Bool[np.ndarray, "*batch"]) -> Carry:
+    """What changes from step to step, before the first step. Networks that are `lost` will not move."""
+    huge = np.full(lost.shape, np.finfo(parameters.dtype).max)
+    limit = np.where(lost, -np.inf, np.inf).astype(parameters.dtype)
+    step = np.zeros(lost.shape, jax.dtypes.canonicalize_dtype(int))
+    return Carry(step, parameters, memory, parameters, huge, huge, limit)
+
+
 def _failure(failed: Any, step: Any, learning_rate: Any, first: Any, loss: Any) -> str:
     """A message that says what happened to the first network that failed."""
     which = np.unravel_index(np.argmax(failed), failed.shape)
@@ -132,49 +137,53 @@ def _advance(*arguments: Any) -> tuple[Carry, dict[str, AnyArray]]:
 
 @functools.cache
 def _compiled() -> Callable:
-    """The loop. On CPUs it keeps barriers between products of small matrices.
-
-    XLA would remove them, and then compute again, for each entry of a product, the entries of its factors.
-    """
-    options: dict[str, Any] = {}
-    if jax.default_backend() == "cpu":
-        options = {"compiler_options": {"xla_disable_hlo_passes": "cse_barrier_expander"}}
-    return eqx.filter_jit(_run, **options)
+    return compiled(_run, BARRIERS_STAY)
 
 
 def _run(
     fixed: Settings, optimizer: OptimizerFactory | None, carry: Carry, targets: Int[AnyArray, " saves"], batched: bool
 ) -> tuple[Carry, dict[str, AnyArray]]:
-    def advance(fixed: Settings, carry: Carry) -> tuple[Carry, dict[str, AnyArray]]:
-        problem = fixed.problem
-        transformation: Any = None if optimizer is None else optimizer(fixed.learning_rate)
-
-        def running(now: Carry) -> AnyArray:
-            return (now.loss < now.limit) & (now.loss > fixed.stops[0]) & (now.gradient_norm > fixed.stops[1])
-
-        def step(now: Carry) -> Carry:
-            key = None if fixed.key is None else jax.random.fold_in(fixed.key, now.step)
-            loss, gradient = problem.descent(now.parameters, key)
-            if transformation is None:
-                update, memory = -fixed.learning_rate * gradient, None
-            else:
-                update, memory = transformation.update(gradient, now.memory, now.parameters)
-            limit = jnp.where(now.step == 0, EXPLOSION * jnp.maximum(loss, 1.0), now.limit)
-            parameters = now.parameters + fixed.rates * update
-            return Carry(now.step + 1, parameters, memory, now.parameters, loss, problem.gradient_norm(gradient), limit)
-
-        def save(now: Carry, target: Int[AnyArray, ""]) -> tuple[Carry, dict[str, AnyArray]]:
-            now = jax.lax.while_loop(lambda now: (now.step <= target) & running(now), step, now)
-            seen = {"step": now.step - 1, "loss": now.loss, "gradient_norm": now.gradient_norm}
-            return now, seen | problem.observe(now.seen)
-
-        return jax.lax.scan(save, carry, targets)
-
     if not batched:
-        return advance(fixed, carry)
+        return advance(fixed, optimizer, carry, targets)
     shared, problem = fixed.problem.split()
 
     def one(shared: Any, fixed: Settings, carry: Carry) -> tuple[Carry, dict[str, AnyArray]]:
-        return advance(fixed._replace(problem=fixed.problem.joined(shared)), carry)
+        return advance(fixed._replace(problem=fixed.problem.joined(shared)), optimizer, carry, targets)
 
     return side_by_side(one, shared, fixed._replace(problem=problem), carry)
+
+
+def advance(
+    fixed: Settings,
+    optimizer: OptimizerFactory | None,
+    carry: Carry,
+    targets: Int[AnyArray, " saves"],
+    repeat: Callable[..., Carry] = jax.lax.while_loop,
+) -> tuple[Carry, dict[str, AnyArray]]:
+    """Run one network, and record at these steps. A network that has stopped repeats its last record.
+
+    `repeat`: the loop over steps, with the arguments of `while_loop`, for at most as many steps as lie between two targets.
+    """
+    problem = fixed.problem
+    transformation: Any = None if optimizer is None else optimizer(fixed.learning_rate)
+
+    def running(now: Carry) -> AnyArray:
+        return (now.loss < now.limit) & (now.loss > fixed.stops[0]) & (now.gradient_norm > fixed.stops[1])
+
+    def step(now: Carry) -> Carry:
+        key = None if fixed.key is None else jax.random.fold_in(fixed.key, now.step)
+        loss, gradient = problem.descent(now.parameters, key)
+        if transformation is None:
+            update, memory = -fixed.learning_rate * gradient, None
+        else:
+            update, memory = transformation.update(gradient, now.memory, now.parameters)
+        limit = jnp.where(now.step == 0, EXPLOSION * jnp.maximum(loss, 1.0), now.limit)
+        parameters = now.parameters + fixed.rates * update
+        return Carry(now.step + 1, parameters, memory, now.parameters, loss, problem.gradient_norm(gradient), limit)
+
+    def save(now: Carry, target: Int[AnyArray, ""]) -> tuple[Carry, dict[str, AnyArray]]:
+        now = repeat(lambda now: (now.step <= target) & running(now), step, now)
+        seen = {"step": now.step - 1, "loss": now.loss, "gradient_norm": now.gradient_norm}
+        return now, seen | problem.observe(now.seen)
+
+    return jax.lax.scan(save, carry, targets)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from overlaps._support import AnyArray
+from overlaps.learning._compiler import NO_FUSION_EMITTERS, compiled
 from overlaps.learning._devices import side_by_side
 from overlaps.learning._problem import Parameters, Problem
 from overlaps.learning._record import Ending, Record, Resumption, endings, limits
@@ -20,8 +21,6 @@ from overlaps.learning._rules import GradientFlow
 from overlaps.tasks import quick_to_compile
 
 FIRST_STEP, SMALLEST_STEP = 1e-3, 1e-13  # relative to the learning time of a chunk; below the latter, the solver has failed
-# XLA's newer way to generate code for CPUs takes longer for programs like these, and they run no faster for it.
-COMPILER_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
 STATISTICS = ("num_steps", "num_accepted_steps", "num_rejected_steps")
 
 
@@ -146,13 +145,7 @@ def _descent(problem: Problem, now: Parameters) -> tuple[Float[AnyArray, ""], Pa
 
 @functools.cache
 def _compiled() -> Callable[..., Solution]:
-    """The solver, compiled with the options above if this version of XLA knows them."""
-    options: dict[str, Any] = {"compiler_options": COMPILER_OPTIONS}
-    try:
-        jax.jit(lambda: 0.0, **options).lower().compile()
-    except jax.errors.JaxRuntimeError:
-        options = {}
-    return eqx.filter_jit(_solve, **options)
+    return compiled(_solve, NO_FUSION_EMITTERS)
 
 
 def _solve(
@@ -165,50 +158,62 @@ def _solve(
     times: Float[AnyArray, " saves"],
     batched: bool,
 ) -> Solution:
+    solve_one = functools.partial(solve, settings, solver, max_steps, watched, times)
+    if not batched:
+        return solve_one(problem, parameters)
+    return side_by_side(lambda _, problem, start: solve_one(problem, start), None, problem, parameters)
+
+
+def solve(
+    settings: Settings,
+    solver: diffrax.AbstractSolver,
+    max_steps: int | None,
+    watched: bool,
+    times: Float[AnyArray, " saves"],
+    problem: Problem,
+    parameters: Parameters,
+    adjoint: diffrax.AbstractAdjoint | None = None,
+) -> Solution:
+    """Solve the flow of one network over these times. `adjoint`: how derivatives of the solution are computed."""
     tolerances, stops, rates = settings
     span = times[-1] - times[0]
     pid = diffrax.PIDController(rtol=tolerances[0], atol=tolerances[1], dtmin=SMALLEST_STEP * span, force_dtmin=False)
+    # The compiler inlines the gradient wherever it is asked for. The field runs at every stage of a step, the others less.
+    seldom = dataclasses.replace(problem, objective=quick_to_compile(problem.objective))
 
-    def solve(problem: Problem, parameters: Parameters) -> Solution:
-        # The compiler inlines the gradient wherever it is asked for. The field runs at every stage of a step, the others less.
-        seldom = dataclasses.replace(problem, objective=quick_to_compile(problem.objective))
+    def field(_: Any, now: Parameters, __: Any) -> Parameters:
+        return -rates * _descent(problem, now)[1]
 
-        def field(_: Any, now: Parameters, __: Any) -> Parameters:
-            return -rates * _descent(problem, now)[1]
+    def observe(now: Parameters) -> dict[str, AnyArray]:
+        loss, gradient = _descent(seldom, now)
+        return {"loss": loss, "gradient_norm": problem.gradient_norm(gradient)} | seldom.observe(now)
 
-        def observe(now: Parameters) -> dict[str, AnyArray]:
-            loss, gradient = _descent(seldom, now)
-            return {"loss": loss, "gradient_norm": problem.gradient_norm(gradient)} | seldom.observe(now)
+    def reached(_: Any, now: Parameters, __: Any, **___: Any) -> AnyArray:
+        loss, gradient = _descent(seldom, now)
+        return (loss <= stops[0]) | (problem.gradient_norm(gradient) <= stops[1])
 
-        def reached(_: Any, now: Parameters, __: Any, **___: Any) -> AnyArray:
-            loss, gradient = _descent(seldom, now)
-            return (loss <= stops[0]) | (problem.gradient_norm(gradient) <= stops[1])
-
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(field),
-            solver,
-            t0=times[0],
-            t1=times[-1],
-            dt0=FIRST_STEP * span,
-            y0=parameters,
-            saveat=diffrax.SaveAt(ts=jnp.asarray(times), t1=True),
-            stepsize_controller=pid,
-            max_steps=max_steps,
-            event=diffrax.Event(reached) if watched else None,
-            throw=False,
-        )
-        time, rows = cast(Any, solution.ts), cast(Any, solution.ys)
-        values = jax.lax.map(observe, rows)  # once, here: each call inside the solver would be compiled anew
-        return Solution(
-            time=time,
-            values=values,
-            parameters=rows[jnp.sum(jnp.isfinite(time)) - 1],
-            stopped=solution.result == diffrax.RESULTS.event_occurred,
-            successful=solution.result == diffrax.RESULTS.successful,
-            exhausted=solution.result == diffrax.RESULTS.max_steps_reached,
-            statistics={name: solution.stats[name] for name in STATISTICS},
-        )
-
-    if not batched:
-        return solve(problem, parameters)
-    return side_by_side(lambda _, problem, start: solve(problem, start), None, problem, parameters)
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(field),
+        solver,
+        t0=times[0],
+        t1=times[-1],
+        dt0=FIRST_STEP * span,
+        y0=parameters,
+        saveat=diffrax.SaveAt(ts=jnp.asarray(times), t1=True),
+        stepsize_controller=pid,
+        max_steps=max_steps,
+        event=diffrax.Event(reached) if watched else None,
+        adjoint=diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
+        throw=False,
+    )
+    time, rows = cast(Any, solution.ts), cast(Any, solution.ys)
+    values = jax.lax.map(observe, rows)  # once, here: each call inside the solver would be compiled anew
+    return Solution(
+        time=time,
+        values=values,
+        parameters=rows[jnp.sum(jnp.isfinite(time)) - 1],
+        stopped=solution.result == diffrax.RESULTS.event_occurred,
+        successful=solution.result == diffrax.RESULTS.successful,
+        exhausted=solution.result == diffrax.RESULTS.max_steps_reached,
+        statistics={name: solution.stats[name] for name in STATISTICS},
+    )

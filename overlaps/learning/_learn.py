@@ -15,9 +15,10 @@ from tqdm.auto import tqdm
 from overlaps._support import argument_error, choice, count, is_inside_trace, is_traced, random_key, require_x64, warn
 from overlaps.connectivity import State
 from overlaps.dynamics import RNN
-from overlaps.learning._datasets import Trajectory, assemble, beginning, described
+from overlaps.learning._datasets import PhaseRecords, assemble, beginning, described
 from overlaps.learning._log import recalled
-from overlaps.learning._phase import Phase, Rule, Run, batch_size
+from overlaps.learning._observables import observer
+from overlaps.learning._phase import Phase, Rule, Run, batch_size, keys_of, phases_of, require_one_shape
 from overlaps.learning._record import Record
 from overlaps.learning._rules import GradientDescent
 from overlaps.learning._store import Store
@@ -69,6 +70,8 @@ def learn(
     - `observe`: what else to record at the saved points, one name or a list of names. "moments" are moments over the neurons of
       a network or a mean field: `skewness` and `kurtosis` (time, vector), and `non_gaussianity` (time), the distance of all
       vectors from a joint normal distribution. "output" is `output` (time, trial, sample, readout) on the trials of the task.
+      "impulse_response" is `impulse_response` (time, lag, readout, input) of a linear network, at 20 lags over the horizon of
+      the first task, or over 20 tau if it has none.
     - `store`: a path to which the run is written while it goes on. It becomes a folder, a Zarr group, which
       xarray.open_zarr(path) opens at any moment. The same call goes on where a run stopped or was killed, to the same digits
       (docs/long_runs.md).
@@ -132,7 +135,7 @@ def learn(
     _check_state(state, precision)
     if not isinstance(rnn, RNN):
         raise argument_error("rnn", "be an RNN", f"{type(rnn).__name__} came")
-    phases = _phases(task, rule)
+    phases = phases_of(task, rule)
     saves = count("saves", saves, least=2)
     if key is not None:
         key = random_key("key", key)
@@ -142,11 +145,12 @@ def learn(
         batch = batch_size(state, phases, key)
         observe = (observe,) if isinstance(observe, str) else tuple(observe)
         settings = {"saves": saves, "key": key, "precision": precision, "observe": observe}
-        keys = [key if rule is not None or key is None else _fold_in(key, index) for index in range(len(phases))]
-        runs = [Run(phase, state, rnn, saves, key, batch, observe) for phase, key in zip(phases, keys, strict=True)]
-        _check_observables(runs)
+        keys = keys_of(key, phases)
+        seen = observer(observe, rnn, phases[0].task) if observe else None
+        runs = [Run(phase, state, rnn, saves, key, batch, seen) for phase, key in zip(phases, keys, strict=True)]
+        require_one_shape(phases, [run.observable_shapes for run in runs])
         kept = None if store is None else _opened(store, state, rnn, phases, settings, runs, batch)
-        done: list[Trajectory] = []
+        done: list[PhaseRecords] = []
         end, lost = state, np.zeros(() if batch is None else batch, bool)
         total = sum(_length(phase.rule) for phase in phases)
         with contextlib.closing(kept or contextlib.ExitStack()), _bar(total, progress) as bar:
@@ -156,7 +160,7 @@ def learn(
                     before = bar.n
                     earlier, memory = ([], b"") if kept is None else kept.log.read(index)
                     _report_unfit(run.start(end, lost, earlier, functools.partial(recalled, memory)), run.phase.name)
-                    done.append(Trajectory(run))
+                    done.append(PhaseRecords(run))
                     for record in itertools.chain(earlier, run):
                         number = len(done[-1].records)
                         done[-1].records.append(dataclasses.replace(record, memory=None, parameters=NOTHING))
@@ -187,9 +191,9 @@ def _bar(total: float, progress: bool) -> Any:
     return tqdm(total=total, disable=not progress, unit="", leave=False)
 
 
-def _so_far(done: Sequence[Trajectory], state: State, rnn: RNN, settings: Mapping[str, Any]) -> xr.Dataset | None:
+def _so_far(done: Sequence[PhaseRecords], state: State, rnn: RNN, settings: Mapping[str, Any]) -> xr.Dataset | None:
     """The Dataset of the phases of which something was recorded, if any."""
-    begun = [Trajectory(one.run, list(one.records)) for one in done if any(record.loss.size for record in one.records)]
+    begun = [PhaseRecords(one.run, list(one.records)) for one in done if any(record.loss.size for record in one.records)]
     return assemble(begun, state, begun[-1].run.end(), rnn, settings) if begun else None
 
 
@@ -201,32 +205,8 @@ def _opened(
     return Store(path, description, state, first, sum(len(run.saved) for run in runs))
 
 
-def _phases(task: Any, rule: Any) -> list[Phase]:
-    if isinstance(task, Sequence):
-        if not task or not all(isinstance(phase, Phase) for phase in task):
-            raise argument_error("task", "be a task or a list of Phase(name, task, rule)", f"{task!r} came")
-        if rule is not None:
-            came = f"{type(rule).__name__} came"
-            raise argument_error("rule", "be None for a list of phases, which have their own rules", came)
-        return list(task)
-    return [Phase.unnamed(task, rule)]
-
-
 def _length(rule: Rule) -> float:
     return rule.steps if isinstance(rule, GradientDescent) else rule.duration
-
-
-def _fold_in(key: jax.Array, index: int) -> jax.Array:
-    return jax.vmap(lambda one: jax.random.fold_in(one, index))(key) if key.shape else jax.random.fold_in(key, index)
-
-
-def _check_observables(runs: list[Run]) -> None:
-    first, *others = runs
-    for run in others:
-        if run.observable_shapes != first.observable_shapes:
-            shapes = [{name: one.shape for name, one in each.observable_shapes.items()} for each in (first, run)]
-            came = f"the shapes are {shapes[0]} in phase {first.phase.name!r} and {shapes[1]} in {run.phase.name!r}"
-            raise argument_error("observe", "ask for what has one shape in all phases", came, "Run the phases one by one.")
 
 
 def _check_state(state: Any, precision: str) -> None:

@@ -8,17 +8,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from overlaps._support import argument_error
+from overlaps._support import argument_error, is_traced
 from overlaps.connectivity import State
 from overlaps.dynamics import RNN
 from overlaps.learning._descent import descend
 from overlaps.learning._equivariance import why_not_equivariant
 from overlaps.learning._flow import integrate
-from overlaps.learning._observables import check_observables, observe
+from overlaps.learning._observables import Observer
 from overlaps.learning._problem import Problem
 from overlaps.learning._record import Ending, Record, Resumption
 from overlaps.learning._rules import GradientDescent, GradientFlow
 from overlaps.tasks import Task, first_of
+
+PROBING_RATE = 1e-2  # in place of a traced learning rate
 
 Rule = GradientFlow | GradientDescent
 
@@ -61,6 +63,25 @@ class Phase:
         return phase
 
 
+def phases_of(task: Any, rule: Any) -> list[Phase]:
+    if isinstance(task, Sequence):
+        if not task or not all(isinstance(phase, Phase) for phase in task):
+            raise argument_error("task", "be a task or a list of Phase(name, task, rule)", f"{task!r} came")
+        if rule is not None:
+            came = f"{type(rule).__name__} came"
+            raise argument_error("rule", "be None for a list of phases, which have their own rules", came)
+        return list(task)
+    return [Phase.unnamed(task, rule)]
+
+
+def keys_of(key: Any, phases: Sequence[Phase]) -> list[Any]:
+    """A key for each phase; a run on one task keeps its key."""
+    if key is None or not phases[0].name:
+        return [key] * len(phases)
+    fold = jax.vmap(jax.random.fold_in, (0, None)) if key.shape else jax.random.fold_in
+    return [fold(key, index) for index in range(len(phases))]
+
+
 def batch_size(state: State, phases: list[Phase], key: Any) -> int | None:
     """The number of networks in the batch that the state, tasks, learning rates and keys make; None for a single network."""
     sizes = {"state": state.batch, "key": () if key is None else key.shape}
@@ -86,17 +107,17 @@ class Run:
     """
 
     def __init__(
-        self, phase: Phase, state: State, rnn: RNN, saves: int, key: Any, batch: int | None, observed: tuple[str, ...] = ()
+        self, phase: Phase, state: State, rnn: RNN, saves: int, key: Any, batch: int | None, observer: Observer | None = None
     ):
-        self.phase, self.rnn, self.batch, self.observed, self._first = phase, rnn, batch, observed, state
+        self.phase, self.rnn, self.batch, self.observer, self._first = phase, rnn, batch, observer, state
         task, rule = phase.task, phase.rule
         dtype = np.result_type(*(leaf.dtype for leaf in jax.tree.leaves(state) if np.issubdtype(leaf.dtype, np.floating)))
         self.rates = np.atleast_2d(state.rates(dict(rule.rates or {})).astype(dtype))
         if not self.rates.any():
             raise argument_error("rates", "leave something to learn", "every vector is frozen")
-        self.per_neuron = _sees_neurons(state, rule)
-        self.key = _checked_key(key, rule, batch) if task.random else None
-        self.observable_shapes = _check_sizes(task, state, rnn, observed)
+        self.per_neuron = sees_neurons(state, rule)
+        self.key = checked_key(key, rule, batch) if task.random else None
+        self.observable_shapes = check_sizes(task, state, rnn, observer)
         self.saved, self._points = _points(rule, saves, state.pieces(saves), self.rates.dtype)
 
     def start(self, state: State, lost: np.ndarray, earlier: Sequence[Record] = (), recall: Any = None) -> np.ndarray:
@@ -121,7 +142,7 @@ class Run:
         shared = self.batch is not None and not task.batch
         trained = self.rates[:, list(columns)]
         frozen = None if trained.all() else np.broadcast_to(trained == 0, (*lost.shape, *trained.shape))
-        self.problem = Problem(state, objective, columns, self.per_neuron, self.observed, shared, frozen)
+        self.problem = Problem(state, objective, columns, self.per_neuron, self.observer, shared, frozen)
         resumed = None
         if earlier:
             self._last = earlier[-1]
@@ -173,7 +194,7 @@ def _filled_in(state: State, lost: np.ndarray) -> State:
     return _filled(state, lost, jax.tree.map(lambda leaf: leaf[np.argmin(lost)], state)) if np.any(lost) else state
 
 
-def _check_sizes(task: Task, state: State, rnn: RNN, observed: tuple[str, ...]) -> Any:
+def check_sizes(task: Task, state: State, rnn: RNN, observer: Observer | None) -> Any:
     """Raise the errors of the task that do not depend on the numbers in the state, because a later phase starts from others.
 
     Returns the shapes of what is observed.
@@ -183,13 +204,24 @@ def _check_sizes(task: Task, state: State, rnn: RNN, observed: tuple[str, ...]) 
 
     def prepare(state: State) -> dict[str, Any]:
         objective = task.objective(state, rnn)
-        check_observables(observed, state, objective)
-        return observe(state, objective, observed)
+        if observer is None:
+            return {}
+        observer.check(state, objective)
+        return observer(state, objective)
 
     return jax.eval_shape(prepare, state)
 
 
-def _checked_key(key: Any, rule: Rule, batch: int | None) -> Any:
+def require_one_shape(phases: Sequence[Phase], shapes: Sequence[Any]) -> None:
+    """Raise ValueError unless what is observed has the same shapes in all phases."""
+    for phase, found in zip(phases, shapes, strict=True):
+        if found != shapes[0]:
+            listed = [{name: one.shape for name, one in each.items()} for each in (shapes[0], found)]
+            came = f"the shapes are {listed[0]} in phase {phases[0].name!r} and {listed[1]} in {phase.name!r}"
+            raise argument_error("observe", "ask for what has one shape in all phases", came, "Run the phases one by one.")
+
+
+def checked_key(key: Any, rule: Rule, batch: int | None) -> Any:
     if isinstance(rule, GradientFlow):
         raise argument_error(
             "rule",
@@ -202,12 +234,14 @@ def _checked_key(key: Any, rule: Rule, batch: int | None) -> Any:
     return key if batch is None else jax.numpy.broadcast_to(key, (batch,))
 
 
-def _sees_neurons(state: State, rule: Rule) -> bool:
+def sees_neurons(state: State, rule: Rule) -> bool:
     """Whether the rule looks at single neurons, as Adam does. Raises ValueError if such a rule cannot train the state."""
     if isinstance(rule, GradientFlow) or rule.optimizer is None:
         return False
+    learning_rate = PROBING_RATE if is_traced(rule.learning_rate) else float(np.max(rule.learning_rate))
     try:
-        reason = why_not_equivariant(rule.optimizer, float(np.max(rule.learning_rate)), state.matrix_learns)
+        with jax.ensure_compile_time_eval():
+            reason = why_not_equivariant(rule.optimizer, learning_rate, state.matrix_learns)
     except (AttributeError, TypeError) as error:
         raise argument_error(
             "optimizer",
@@ -233,14 +267,24 @@ def _points(rule: Rule, saves: int, chunks: int, dtype: np.dtype) -> tuple[np.nd
     serves all of them. Neighbouring chunks share their boundary, and the last chunk repeats its end to have this length. Times
     have the precision of the solver, so that the solver reaches them to the last digit.
     """
-    saved = np.arange(saves) * chunks
-    fractions = np.union1d(saved, np.arange(chunks + 1) * (saves - 1)) / (chunks * (saves - 1))
-    saved = saved / (chunks * (saves - 1))
+    saved, points = fractions(saves, chunks)
     if isinstance(rule, GradientDescent):
-        saved, points = (np.unique(np.round(rule.steps * each).astype(int)) for each in (saved, fractions))
+        saved, points = (np.unique(np.round(rule.steps * each).astype(int)) for each in (saved, points))
     else:
-        saved, points = ((rule.duration * each).astype(dtype) for each in (saved, fractions))
+        saved, points = ((rule.duration * each).astype(dtype) for each in (saved, points))
+    return saved, in_chunks(points, saves, chunks)
+
+
+def fractions(saves: int, chunks: int) -> tuple[np.ndarray, np.ndarray]:
+    """The points to save, and these together with the ends of chunks, as fractions of the duration of a phase."""
+    saved = np.arange(saves) * chunks
+    points = np.union1d(saved, np.arange(chunks + 1) * (saves - 1)) / (chunks * (saves - 1))
+    return saved / (chunks * (saves - 1)), points
+
+
+def in_chunks(points: np.ndarray, saves: int, chunks: int) -> list[np.ndarray]:
+    """The points in chunks of equal length, as `_points` describes them."""
     length = math.ceil((saves + chunks) / chunks)
     chunks = math.ceil((len(points) - 1) / length)
     points = np.append(points, np.full(chunks * length + 1 - len(points), points[-1]))
-    return saved, [points[index * length : (index + 1) * length + 1] for index in range(chunks)]
+    return [points[index * length : (index + 1) * length + 1] for index in range(chunks)]

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._support import AnyArray
+from overlaps._support import AnyArray, is_traced, numpy_for
 from overlaps.connectivity import State
-from overlaps.learning._observables import observe
+from overlaps.learning._observables import Observer
 
 Parameters = Float[AnyArray, "*batch rows trained"]
 
@@ -28,7 +28,7 @@ class Problem(eqx.Module):
     objective: Any  # state -> loss; for tasks that draw samples (state, key) -> (loss with the samples, loss)
     columns: tuple[int, ...] = eqx.field(static=True)
     per_neuron: bool = eqx.field(static=True)
-    observed: tuple[str, ...] = eqx.field(static=True, default=())
+    observer: Observer | None = None
     shared: bool = eqx.field(static=True, default=False)  # whether the networks of a batch have one objective
     frozen: Any = None  # for columns that learn only in part, whether each entry is frozen; a run does not see frozen entries
 
@@ -48,7 +48,7 @@ class Problem(eqx.Module):
     def parameters(self) -> Parameters:
         """The parameters from which the rule starts."""
         parameters = self.start.factor[..., list(self.columns)] * self._scale(self.start.factor.ndim)
-        return parameters if self.frozen is None else np.where(self.frozen, 0.0, parameters)
+        return parameters if self.frozen is None else numpy_for(parameters).where(self.frozen, 0.0, parameters)
 
     def factor(self, parameters: Parameters) -> Float[AnyArray, "rows D"]:
         """The whole factor, with the frozen columns."""
@@ -80,12 +80,14 @@ class Problem(eqx.Module):
         """What a run records: what states of this kind always record, and what the user asked for."""
         factor = self.factor(parameters)
         values = self.start.recorded(factor)
-        if self.observed:
-            values |= observe(self.start.with_factor(factor), self.objective, self.observed)
+        if self.observer is not None:
+            values |= self.observer(self.start.with_factor(factor), self.objective)
         return values
 
     def state(self, parameters: Parameters) -> State:
-        """The state that has these parameters, in NumPy arrays. Frozen columns stay as they were."""
+        """The state that has these parameters, in NumPy arrays unless they are traced. Frozen columns stay as they were."""
+        if is_traced(parameters):
+            return self.start.with_factor(self.factor(parameters))
         factor = np.array(self.start.factor)
         trained = np.asarray(parameters) / self._scale(factor.ndim)
         frozen = False if self.frozen is None else self.frozen

@@ -8,7 +8,7 @@ from typing import Any
 import diffrax
 import optax
 
-from overlaps._support import argument_error, count, number, parameter
+from overlaps._support import argument_error, count, is_traced, number, parameter
 
 OptimizerFactory = Callable[[Any], optax.GradientTransformation]
 
@@ -46,7 +46,8 @@ class GradientFlow:
 
     def __post_init__(self) -> None:
         for name in ("duration", "rtol", "atol"):
-            object.__setattr__(self, name, number(name, getattr(self, name), above=0.0))
+            if not is_traced(getattr(self, name)):
+                object.__setattr__(self, name, number(name, getattr(self, name), above=0.0))
         _check_stops(self)
         if self.solver is not None and not isinstance(self.solver, diffrax.AbstractAdaptiveSolver):
             raise argument_error(
@@ -92,8 +93,9 @@ class GradientDescent:
 
     def __post_init__(self) -> None:
         learning_rate = parameter("learning_rate", self.learning_rate, above=0.0)
-        # A tuple and not an array, so that rules can be compared with ==.
-        object.__setattr__(self, "learning_rate", tuple(learning_rate.tolist()) if learning_rate.ndim else float(learning_rate))
+        if not is_traced(learning_rate):  # a tuple and not an array, so that rules can be compared with ==
+            learning_rate = tuple(learning_rate.tolist()) if learning_rate.ndim else float(learning_rate)
+        object.__setattr__(self, "learning_rate", learning_rate)
         count("steps", self.steps)
         _check_stops(self)
         if self.optimizer is not None:

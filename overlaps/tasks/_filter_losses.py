@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._support import AnyArray
+from overlaps._support import AnyArray, numpy_for
 from overlaps.connectivity import State
 from overlaps.dynamics import (
     RNN,
@@ -104,7 +104,7 @@ def quick_to_run(objective: Any, rank: int) -> Any:
         return objective
     A, B, C, rnn, steps = objective.A, objective.B, objective.C, objective.rnn, objective.steps
     eye = np.broadcast_to(np.eye(B.shape[-1]), (*B.shape[:-2], B.shape[-1], B.shape[-1]))
-    B = np.concatenate([eye / rnn.tau, B], axis=-2)
+    B = numpy_for(B).concatenate([eye / rnn.tau, B], axis=-2)
     source = B @ B.swapaxes(-1, -2)
     if rnn.dt is None or objective.propagator is None:
         course = integral_course(_beside(-eye / rnn.tau, A), source, steps, objective.horizon)
@@ -120,9 +120,10 @@ def _not_negative(loss: Float[AnyArray, ""]) -> Float[AnyArray, ""]:
 
 def _beside(one: AnyArray, other: AnyArray) -> AnyArray:
     """The block diagonal matrix of two, or of two batches."""
-    upper = np.concatenate([one, np.zeros((*one.shape[:-1], other.shape[-1]))], axis=-1)
-    lower = np.concatenate([np.zeros((*other.shape[:-1], one.shape[-1])), other], axis=-1)
-    return np.concatenate([upper, lower], axis=-2)
+    xp = numpy_for(one, other)
+    upper = xp.concatenate([one, np.zeros((*one.shape[:-1], other.shape[-1]))], axis=-1)
+    lower = xp.concatenate([np.zeros((*other.shape[:-1], one.shape[-1])), other], axis=-1)
+    return xp.concatenate([upper, lower], axis=-2)
 
 
 class SampledLoss(eqx.Module):

@@ -74,7 +74,8 @@ class LinearFilter(Task):
                 raise argument_error(name, must, f"its shape is {array.shape}")
         xp = numpy_for(arrays)
         self.A, self.B, self.C = (xp.broadcast_to(array, (*batch, *array.shape[-2:])) for array in arrays)
-        self.horizon = None if horizon is None else number("horizon", horizon, above=0.0)
+        duration = None if horizon is None else number("horizon", horizon, above=0.0)
+        self.horizon = duration  # pyright: ignore[reportIncompatibleVariableOverride]
         if self.horizon is None and not is_traced(self.A) and np.max(np.linalg.eigvals(self.A).real) >= 0:
             raise argument_error(
                 "horizon",

@@ -56,6 +56,10 @@ class LabelNoise(Task):
         return self.task.loss_units
 
     @property
+    def horizon(self) -> float | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.task.horizon
+
+    @property
     def batch(self) -> tuple[int, ...]:
         return self.task.batch
 

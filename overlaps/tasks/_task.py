@@ -18,6 +18,9 @@ class Task(eqx.Module):
 
     loss_units: ClassVar[str] = "1"
 
+    horizon: ClassVar[Any] = None
+    """The duration over which a filter task compares impulse responses; None if it is infinite, and for other tasks."""
+
     @property
     @abc.abstractmethod
     def batch(self) -> tuple[int, ...]:

@@ -1,0 +1,16 @@
+"""Inference: what observed learning tells about overlaps, and which experiment tells the most.
+
+An experiment is a protocol (one phase of learning or several), what is observed meanwhile, and the noise of the observation.
+
+- `observations`: what an experiment would see, with its noise.
+
+This room computes with `trajectory`, which JAX can differentiate. It may not know the studies and the figures, and it may not
+know how `trajectory` carries out a rule.
+"""
+
+from overlaps.inference._noise import (
+    Counts as Counts,
+    Gaussian as Gaussian,
+    error_probability as error_probability,
+)
+from overlaps.inference._observations import observations as observations
