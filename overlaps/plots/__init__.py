@@ -13,7 +13,7 @@ what it draws.
 - Many runs: `plot_sweep`.
 - What curves of learning tell about overlaps: `plot_identifiability`.
 - Results of `overlaps.studies`: `plot_admissible`, `plot_directions`, `plot_holonomy`, `plot_degeneracy`, `plot_memory`,
-  `plot_memory_table`, `plot_decoding`.
+  `plot_memory_table`, `plot_decoding`, `plot_savings`, `plot_transfer`, `plot_perturbation_assay`.
 """
 
 from overlaps.plots._activity import (
@@ -39,9 +39,14 @@ from overlaps.plots._memory import (
     plot_memory as plot_memory,
     plot_memory_table as plot_memory_table,
 )
+from overlaps.plots._perturbation_assay import plot_perturbation_assay as plot_perturbation_assay
 from overlaps.plots._populations import (
     plot_population_fits as plot_population_fits,
     plot_populations as plot_populations,
+)
+from overlaps.plots._relearning import (
+    plot_savings as plot_savings,
+    plot_transfer as plot_transfer,
 )
 from overlaps.plots._solutions import (
     plot_admissible as plot_admissible,
