@@ -246,6 +246,19 @@ def test_perfect_twins(rates):
 
 
 @pytest.mark.slow
+def test_the_transposed_network_transposes_outputs_and_keeps_the_loss_under_symmetric_targets():
+    net = ov.Overlaps.random(3, rank=2, inputs=2, outputs=2)
+    mixed = np.array([[1.0, 0.5], [0.2, -1.0]])
+    task = ov.tasks.LinearFilter(A=np.diag([-0.2, -0.8]), B=mixed, C=mixed.T, horizon=5.0)
+    other = ov.Overlaps(twins(net.gram, net.layout)["transposition"], *net.layout)
+    rule = ov.GradientDescent(1e-2, 60)
+    one, two = (ov.trajectory(state, task, RNN, rule, saves=4, observe="impulse_response") for state in (net, other))
+    np.testing.assert_allclose(two.loss, one.loss, atol=1e-12)
+    np.testing.assert_allclose(two.impulse_response, one.impulse_response.swapaxes(-1, -2), atol=1e-12)
+    assert np.abs(two.impulse_response - one.impulse_response).max() > 0.01
+
+
+@pytest.mark.slow
 def test_finite_steps_feel_j_in_proportion_to_the_learning_rate():
     net = ov.Overlaps.random(0)
     sizes = []
