@@ -21,9 +21,9 @@ momentum = functools.partial(optax.sgd, momentum=0.9)
 def central(function, point, step):
     """The Jacobian by central differences of fourth order."""
     columns = []
-    for shift in step * np.eye(len(point)):
+    for shift in np.diag(np.broadcast_to(step, point.shape)):
         values = [np.asarray(function(point + factor * shift)) for factor in (-2, -1, 1, 2)]
-        columns.append((values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * step))
+        columns.append((values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * shift.max()))
     return np.stack(columns, axis=-1)
 
 
@@ -51,14 +51,16 @@ def seen(rules, numbers, reverse):
 def test_forward_and_reverse_derivatives_against_finite_differences(rules):
     point = np.array([0.0, 0.2, 1.1, 4e-3, 0.5])
     values = jax.jit(lambda numbers: seen(rules, numbers, False))
-    expected = central(values, point, 5e-4 if rules is flow else 1e-4)
+    expected = central(values, point, np.array([1e-3, 1e-3, 1e-3, 2e-5, 1e-3]))
     scale = np.abs(expected).max(axis=0)
     assert np.all((scale > 1e-2) | (np.arange(5) == (3 if rules is flow else 4)))  # each number matters, but for the other rule
     forward = jax.jit(jax.jacfwd(lambda numbers: seen(rules, numbers, False)))(point)
     np.testing.assert_allclose(forward, expected, rtol=0, atol=1e-6 * scale.max())
-    np.testing.assert_allclose(forward / np.maximum(scale, 1e-2), expected / np.maximum(scale, 1e-2), rtol=0, atol=1e-6)
-    reverse = jax.jit(jax.jacrev(lambda numbers: seen(rules, numbers, True)))(point)
-    np.testing.assert_allclose(reverse, forward, rtol=0, atol=1e-10 * scale.max())
+    for one, other, size in zip(np.asarray(forward).T, expected.T, np.maximum(scale, 1e-2), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6 * size)
+    weights = RANDOM.standard_normal(len(expected))
+    reverse = jax.jit(jax.grad(lambda numbers: seen(rules, numbers, True) @ weights))(point)
+    np.testing.assert_allclose(reverse, weights @ forward, rtol=0, atol=1e-10 * scale.max())
 
 
 @pytest.mark.slow
@@ -67,7 +69,7 @@ def test_adam_on_a_network_with_a_frozen_readout_bias():
     task = ov.tasks.Trials(*RANDOM.standard_normal((2, 2, 6, 1)), dt=0.2)
 
     def losses(shift, reverse):
-        network = ov.Network(M, U + shift[0] * directions, V, Z, c=shift[1:])
+        network = ov.Network(M, U + shift[0] * directions, V, Z + shift[0], c=shift[1:])
         rule = ov.GradientDescent(1e-2, 15, optax.adam, rates={"c": 0})
         return ov.trajectory(network, task, ov.RNN("tanh", dt=0.2), rule, saves=3, reverse=reverse).loss
 
@@ -113,10 +115,8 @@ def test_the_derivative_of_the_square_root_solves_the_equation_of_sylvester(valu
     if values[-1]:
         np.testing.assert_allclose(found, scipy.linalg.solve_sylvester(root, root, change), atol=1e-12)
         return
-    # Where a direction has no variance, its own entry stays 0, and all others solve the equation.
-    residual = directions.T @ (root @ found + found @ root - change) @ directions
-    residual[-1, -1] = 0.0
-    np.testing.assert_allclose(residual, 0.0, atol=1e-6)
+    # The root has no derivative along a direction without variance; in the product F^T F the infinity cancels.
+    np.testing.assert_allclose(found @ root + root @ found, change, atol=1e-7)
 
 
 @pytest.mark.slow
@@ -135,7 +135,7 @@ def test_second_derivatives_of_the_square_root():
 
 
 @pytest.mark.slow
-def test_a_singular_overlap_matrix_does_not_see_changes_that_raise_its_rank():
+def test_learning_from_a_singular_overlap_matrix_has_derivatives():
     vectors = FACTOR[:3] / 2
     gram, null = vectors.T @ vectors, np.linalg.svd(vectors)[2][-1]
     task = ov.tasks.exponential_filter(0.2, horizon=4.0)
@@ -145,28 +145,25 @@ def test_a_singular_overlap_matrix_does_not_see_changes_that_raise_its_rank():
         return ov.trajectory(ov.Overlaps(gram), task, EULER, ov.GradientDescent(5e-3, 20), saves=2).loss[-1]
 
     slope = jax.jit(jax.jacfwd(loss))(gram)
-    within = vectors.T @ np.diag([1.0, 2.0, 3.0]) @ vectors
-    expected = (loss(gram + 1e-5 * within) - loss(gram - 1e-5 * within)) / 2e-5
-    assert np.sum(slope * within) == pytest.approx(float(expected), rel=1e-6)
-    raising = np.outer(null, null)
-    assert abs(np.sum(slope * raising)) < 1e-6  # although the loss does change
-    assert abs(loss(gram + 1e-5 * raising) - loss(gram)) > 1e-6
+    for change in (vectors.T @ np.diag([1.0, 2.0, 3.0]) @ vectors, np.outer(null, null)):  # the second one raises the rank
+        values = [loss(gram + step * change) for step in (0.0, 1e-3, 2e-3, 3e-3)]
+        expected = (-11 * values[0] + 18 * values[1] - 9 * values[2] + 2 * values[3]) / 6e-3
+        assert np.sum(slope * change) == pytest.approx(float(expected), rel=1e-6)
 
 
 @pytest.mark.slow
 def test_the_memory_of_reverse_mode_grows_as_the_root_of_the_number_of_steps():
     task = ov.tasks.exponential_filter(0.2, horizon=4.0)
 
-    def memory(steps, reverse):
+    def memory(steps):
         def loss(gram):
             rule = ov.GradientDescent(1e-3, steps)
-            return ov.trajectory(ov.Overlaps(gram), task, EULER, rule, saves=2, reverse=reverse).loss[-1]
+            return ov.trajectory(ov.Overlaps(gram), task, EULER, rule, saves=2, reverse=True).loss[-1]
 
-        derivative = jax.grad(loss) if reverse else jax.jacfwd(loss)
-        return jax.jit(derivative).lower(SINGLE.gram).compile().memory_analysis().temp_size_in_bytes
+        return jax.jit(jax.grad(loss)).lower(SINGLE.gram).compile().memory_analysis().temp_size_in_bytes
 
-    assert 2.0 < memory(25600, True) / memory(1600, True) < 5.0  # 16 times as many steps
-    assert memory(6400, False) / memory(400, False) == pytest.approx(1.0, rel=0.1)
+    ratio = memory(25600) / memory(1600)
+    assert 2.0 < ratio < 5.0  # 16 times as many steps
 
 
 @pytest.mark.slow

@@ -76,8 +76,6 @@ def trajectory(
     other numbers does not compile again. Raises ValueError for arguments that do not fit, and RuntimeError inside jit, vmap or
     grad while JAX computes in float32.
 
-    Derivatives with respect to a singular overlap matrix do not see changes that raise its rank (docs/derivatives.md).
-
     >>> import jax, overlaps as ov
     >>> task, rule = ov.tasks.exponential_filter(rate=0.2), ov.GradientDescent(learning_rate=5e-3, steps=50)
     >>> def last_loss(gram):
