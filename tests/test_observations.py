@@ -42,6 +42,7 @@ def test_counts_of_errors_have_the_likelihood_and_the_information_of_scipy():
         assert COUNTS.weights(EXPECTED)[index] == pytest.approx(np.sqrt(information), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_derivative_of_residuals_of_counts_is_continuous_at_the_observed_share():
     counts = ov.inference.Counts(100.0, lambda probability: probability)
     slope = jax.vmap(jax.grad(lambda probability: counts.residuals(probability, 30.0)))
@@ -81,6 +82,7 @@ def test_rows_belong_to_phases():
             phase_of_rows(np.array(times), [1.0, 2.0], named, ["A", "B"])
 
 
+@pytest.mark.slow
 def test_an_experiment_is_seen_at_the_times_and_lags_of_its_data():
     task, rule = ov.tasks.exponential_filter(0.2, horizon=4.0), ov.GradientDescent(0.01, 50)
     protocol = [ov.Phase("A", task, rule), ov.Phase("B", task, rule)]
