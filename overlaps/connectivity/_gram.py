@@ -13,8 +13,8 @@ from overlaps.connectivity._layout import Layout
 
 MEND = "No vectors have these overlaps: lower the off-diagonal entries or raise the diagonal ones."
 MOST_ROWS = 8  # of factors whose products are written out
-# The least eigenvalue of a matrix whose root is differentiated, relative to the largest one. At 0 the root has no derivative, and
-# the derivative of what learns from it would be lost.
+# The least eigenvalue of a matrix whose root is differentiated, relative to the largest one. At 0 the root has no derivative,
+# and the derivative of what learns from it would be lost.
 NEXT_TO_SINGULAR = 1e-16
 ROUNDING = 1e-10  # asymmetry and negative eigenvalues below this size, relative to the largest entry, count as rounding
 

@@ -108,7 +108,7 @@ class Counts(eqx.Module):
 
 
 def _surprise(share: AnyArray, probability: AnyArray) -> AnyArray:
-    """share log(share / probability), with a derivative also where the share is 0."""
+    """Share log(share / probability), with a derivative also where the share is 0."""
     return share * jnp.log(jnp.where(share > 0, share, probability) / probability)
 
 
