@@ -56,7 +56,7 @@ def test_the_quickstart_is_the_one_of_the_readme():
     assert statements(inside) == statements(example)
 
 
-@pytest.mark.parametrize("example", ["rank2_oscillator.py", "training_history.py", "equivalence.py"])
+@pytest.mark.parametrize("example", ["rank2_oscillator.py", "training_history.py", "equivalence.py", "perturbation_assay.py"])
 def test_examples_run(example, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", [example, "--output", str(tmp_path)])
     runpy.run_path(str(ROOT / "examples" / example), run_name="__main__")

@@ -12,7 +12,7 @@ what it draws.
 - Populations of neurons, and how many of them a network needs: `plot_populations`, `plot_population_fits`.
 - Many runs: `plot_sweep`.
 - Results of `overlaps.studies`: `plot_admissible`, `plot_directions`, `plot_holonomy`, `plot_degeneracy`, `plot_memory`,
-  `plot_memory_table`, `plot_decoding`, `plot_savings`, `plot_transfer`.
+  `plot_memory_table`, `plot_decoding`, `plot_savings`, `plot_transfer`, `plot_perturbation_assay`.
 """
 
 from overlaps.plots._activity import (
@@ -37,6 +37,7 @@ from overlaps.plots._memory import (
     plot_memory as plot_memory,
     plot_memory_table as plot_memory_table,
 )
+from overlaps.plots._perturbation_assay import plot_perturbation_assay as plot_perturbation_assay
 from overlaps.plots._populations import (
     plot_population_fits as plot_population_fits,
     plot_populations as plot_populations,

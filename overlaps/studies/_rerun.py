@@ -14,6 +14,7 @@ from overlaps.learning import restore
 from overlaps.studies._degeneracy import degeneracy
 from overlaps.studies._memory import memory
 from overlaps.studies._memory_table import memory_table
+from overlaps.studies._perturbation_assay import perturbation_assay
 from overlaps.studies._savings import savings
 from overlaps.studies._transfer import transfer
 from overlaps.studies._validate import validate
@@ -26,6 +27,7 @@ STUDIES: dict[str, Callable[..., xr.Dataset]] = {
     "savings": savings,
     "transfer": transfer,
     "compare_regimes": compare_regimes,
+    "perturbation_assay": perturbation_assay,
 }
 VALIDATE = ("task", "rnn", "rule", "sizes", "seeds", "key", "exact", "saves")  # arguments that are attributes of the same name
 
@@ -33,8 +35,9 @@ VALIDATE = ("task", "rnn", "rule", "sizes", "seeds", "key", "exact", "saves")  #
 def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
     """Run again what a Dataset describes, and return the new Dataset.
 
-    `dataset`: a result of `learn`, of `validate`, of `studies.degeneracy`, `memory`, `memory_table`, `savings` or `transfer`,
-    or of `integration.compare_regimes`. It may come from a netCDF file. The new run has all the arguments of the first one, and
+    `dataset`: a result of `learn`, of `validate`, of `studies.degeneracy`, `memory`, `memory_table`, `savings`, `transfer` or
+    `perturbation_assay`, or of `integration.compare_regimes`. It may come from a netCDF file. The new run has all the arguments
+    of the first one, and
     gives the same numbers on the same machine. `progress`: whether to show a bar.
 
     If `learn` trained a batch, the networks that are in the Dataset run again: rerun(dataset.isel(batch=0)) repeats the first
@@ -64,6 +67,6 @@ def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
 def _restored(arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a study from their description."""
     arguments = {name: restore(value) for name, value in arguments.items() if name != "version"}
-    if isinstance(arguments["key"], list):
+    if isinstance(arguments.get("key"), list):
         arguments["key"] = np.asarray(arguments["key"], np.uint32)
     return arguments
