@@ -53,12 +53,15 @@ def trajectory(
     - `saves`: the number of saved points of each phase, or an increasing array of learning times, counted from the start of the
       phase, or a list with one of these for each phase. Descent takes the nearest steps.
     - `key`: as in `learn`.
-    - `observe`: what else to record: "output", as in `learn`, and "impulse_response", that of a linear network.
+    - `observe`: what else to record: "output", as in `learn`, and "impulse_response", that of a linear network. "loss" may be
+      named, too; it is always recorded.
     - `times`: the times after the impulse (lags), for impulse responses. None: as in `learn`. With Euler steps they are
       multiples of dt.
     - `reverse`: whether the result is to be differentiated in reverse mode, by jax.grad, jax.vjp or jax.jacrev, which is better
       for many parameters. The default is forward mode, by jax.jvp, jax.jacfwd or jax.linearize, which is better for few
-      parameters. With `reverse`, memory grows as the root of the number of steps.
+      parameters. With `reverse`, memory grows as the root of the number of steps. In the wrong mode JAX raises its own
+      errors: a ValueError that names `while_loop` means that `reverse=True` is missing, and a TypeError that names
+      `custom_vjp` means that a flow has `reverse=True` and is differentiated in forward mode.
 
     Returns a named tuple, a pytree, with these fields. Rows are saved points, and phases are joined as in `learn`.
 
@@ -96,7 +99,8 @@ def trajectory(
     if narrow and not is_traced(state):
         mend = "Convert it with jax.tree.map(numpy.float64, state)."
         raise argument_error("state", "hold float64 arrays", f"it holds {', '.join(sorted(narrow))}", mend)
-    seen = observer(observe, rnn, phases[0].task, times)
+    names = (observe,) if isinstance(observe, str) else tuple(observe)
+    seen = observer([name for name in names if name != "loss"], rnn, phases[0].task, times)
     if "moments" in seen.names:
         raise argument_error("observe", 'hold "output" or "impulse_response"', "'moments' came", "Use `learn` for moments.")
     require_one_shape(phases, [check_sizes(phase.task, state, rnn, seen) for phase in phases])
