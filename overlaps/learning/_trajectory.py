@@ -1,5 +1,6 @@
 """The function `trajectory`: what `learn` computes, as a pure function of JAX arrays, which JAX can differentiate."""
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -103,17 +104,21 @@ def trajectory(
     seen = observer([name for name in names if name != "loss"], rnn, phases[0].task, times)
     if "moments" in seen.names:
         raise argument_error("observe", 'hold "output" or "impulse_response"', "'moments' came", "Use `learn` for moments.")
-    require_one_shape(phases, [check_sizes(phase.task, state, rnn, seen) for phase in phases])
     listed = saves if isinstance(saves, list) else [saves] * len(phases)
     if len(listed) != len(phases):
         raise argument_error("saves", f"have one entry for each of the {len(phases)} phases", f"{len(listed)} came")
-    keys = keys_of(key, phases)
-    courses = [Course.of(state, *one) for one in zip(phases, listed, keys, strict=True)]
-    arguments = (state, courses, rnn, seen, flag("reverse", reverse))
-    if is_traced(arguments) or is_inside_trace():
+    numbers = [
+        (phase.task, getattr(phase.rule, "learning_rate", None), getattr(phase.rule, "duration", None)) for phase in phases
+    ]
+    traced = is_traced(state, numbers, listed, key) or is_inside_trace()
+    if traced:
         require_x64("trajectory")
-        return _follow(*arguments)
-    with jax.enable_x64(True):
+    with contextlib.nullcontext() if traced else jax.enable_x64(True):
+        require_one_shape(phases, [check_sizes(phase.task, state, rnn, seen) for phase in phases])
+        courses = [Course.of(state, *one) for one in zip(phases, listed, keys_of(key, phases), strict=True)]
+        arguments = (state, courses, rnn, seen, flag("reverse", reverse))
+        if traced:
+            return _follow(*arguments)
         phases[0].task.objective(state, rnn)  # raises its errors, which depend on numbers
         return jax.tree.map(np.asarray, _compiled()(*arguments))
 
