@@ -89,7 +89,7 @@ def test_its_figure_draws_climbs_information_and_points(dataset):
     np.testing.assert_array_equal(middle.lines[0].get_ydata(), dataset["information"][0])
     np.testing.assert_array_equal(right.lines[0].get_ydata(), dataset["chosen_d_prime"])
     plt.close("all")
-    with pytest.raises(ValueError, match=r"a result of inference.design"):
+    with pytest.raises(ValueError, match=r"a result of inference\.design"):
         ov.plots.plot_design(xr.Dataset())
 
 

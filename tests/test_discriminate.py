@@ -186,7 +186,7 @@ def test_its_figure_draws_curves_information_and_power(dataset):
     np.testing.assert_array_equal(middle.lines[0].get_ydata(), dataset["accumulated"][0, 0])
     np.testing.assert_array_equal(right.lines[0].get_ydata(), dataset["predicted_power"][0, 0])
     plt.close("all")
-    with pytest.raises(ValueError, match="a result of inference.discriminate"):
+    with pytest.raises(ValueError, match=r"a result of inference\.discriminate"):
         ov.plots.plot_discriminate(dataset.drop_attrs())
 
 

@@ -5,6 +5,7 @@ An experiment is a protocol (one phase of learning or several), what is observed
 - `observations`: what an experiment would see, with its noise.
 - `discriminate`: how well an experiment tells histories apart, and how many repetitions it takes.
 - `design`, `best_protocol`: the protocol that tells them apart best.
+- `identifiability`: which overlaps an experiment reveals, how precisely, and which networks it cannot tell apart.
 
 This room computes with `trajectory`, which JAX can differentiate. It may not know the studies and the figures, and it may not
 know how `trajectory` carries out a rule.
@@ -15,6 +16,7 @@ from overlaps.inference._design import (
     design as design,
 )
 from overlaps.inference._discriminate import discriminate as discriminate
+from overlaps.inference._identifiability import identifiability as identifiability
 from overlaps.inference._noise import (
     Counts as Counts,
     Gaussian as Gaussian,

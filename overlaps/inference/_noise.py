@@ -107,8 +107,7 @@ class Counts(eqx.Module):
         gap = jnp.isnan(observed)
         share = jnp.where(gap, 0.5, observed / self.trials)
         probability = jnp.where(gap, 0.5, self._probability(expected))
-        terms = jax.scipy.special.xlogy(share, share / probability)
-        terms = terms + jax.scipy.special.xlogy(1 - share, (1 - share) / (1 - probability))
+        terms = _surprise(share, probability) + _surprise(1 - share, 1 - probability)
         # Near the observed share the root of the deviance has no derivative in this form, and its linear part takes over.
         linear = (share - probability) / jnp.sqrt(probability * (1 - probability))
         near = jnp.abs(share - probability) < 1e-6
@@ -135,6 +134,11 @@ class Counts(eqx.Module):
         error, correct = jnp.log(first / second), jnp.log((1 - first) / (1 - second))
         mean = self.trials * (true * error + (1 - true) * correct)
         return mean, self.trials * true * (1 - true) * (error - correct) ** 2
+
+
+def _surprise(share: AnyArray, probability: AnyArray) -> AnyArray:
+    """Share log(share / probability), with a derivative also where the share is 0."""
+    return share * jnp.log(jnp.where(share > 0, share, probability) / probability)
 
 
 Noise = Gaussian | Counts
