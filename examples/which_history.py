@@ -15,7 +15,7 @@ parser.add_argument("--output", type=Path, default=Path("results"), help="folder
 parser.add_argument("--quick", action="store_true", help="a short search, for tests")
 options = parser.parse_args()
 
-NOISE = 0.1  # standard deviation of each observed number; impulse responses are of order 1
+NOISE = 0.5  # standard deviation of each observed number: half of the first response of task C
 rnn = ov.RNN(dt=0.1)
 start = ov.Overlaps.random(0).replace(uu=2.0, mu=0.8)
 

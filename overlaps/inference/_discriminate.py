@@ -76,14 +76,6 @@ def discriminate(
 
     `rerun` repeats it, if its arguments can be written down. Variability between animals beyond the noise is not included: a
     hypothesis is one network. Raises ValueError for arguments that do not fit, and for networks that diverge.
-
-    >>> import overlaps as ov
-    >>> net, task = ov.Overlaps.random(0), ov.tasks.exponential_filter(rate=0.2)
-    >>> twins = {"fresh": net, "gauge copy": ov.studies.gauge(net, 1.5)}  # two networks of one function
-    >>> protocols = {"A": ov.Phase("A", task, ov.GradientDescent(steps=40))}
-    >>> power = ov.inference.discriminate(twins, protocols, ov.RNN(dt=0.05), noise=0.1, saves=5, draws=100)
-    >>> bool(power.d_prime_without_learning < 1e-10), bool(power.d_prime > 1)
-    (True, True)
     """
     power, level, draws = _probability("power", power), _probability("level", level), count("draws", draws)
     repetitions = real_array("repetitions", repetitions, ndim=1)
