@@ -37,8 +37,7 @@ def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
 
     `dataset`: a result of `learn`, of `validate`, of `studies.degeneracy`, `memory`, `memory_table`, `savings`, `transfer` or
     `perturbation_assay`, or of `integration.compare_regimes`. It may come from a netCDF file. The new run has all the arguments
-    of the first one, and
-    gives the same numbers on the same machine. `progress`: whether to show a bar.
+    of the first one, and gives the same numbers on the same machine. `progress`: whether to show a bar.
 
     If `learn` trained a batch, the networks that are in the Dataset run again: rerun(dataset.isel(batch=0)) repeats the first
     network. A study always runs again as a whole.
