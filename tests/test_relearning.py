@@ -306,6 +306,7 @@ def test_a_criterion_that_is_never_reached(dataset, matrix):
         never = studies.savings(NET, [A, B], RNN, RULE, [0.2], criterion=1e-9, draws=1)
     assert np.all(np.isposinf(never["first_time"]))
     assert np.all(np.isnan(never["savings"]))
+    plots.plot_savings(never)  # without savings to draw, and without a warning
     with pytest.warns(RuntimeWarning, match="do not bring task [AB] down"):
         never = studies.transfer(NET, {"A": A, "B": B}, RNN, RULE, criterion=1e-9, draws=1)
     assert np.all(np.isnan(never["speed"]))
