@@ -9,6 +9,7 @@ This room computes with `trajectory`, which JAX can differentiate. It may not kn
 know how `trajectory` carries out a rule.
 """
 
+from overlaps.inference._fit import fit as fit
 from overlaps.inference._identifiability import identifiability as identifiability
 from overlaps.inference._noise import (
     Counts as Counts,
