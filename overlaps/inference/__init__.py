@@ -17,3 +17,4 @@ from overlaps.inference._noise import (
     error_probability as error_probability,
 )
 from overlaps.inference._observations import observations as observations
+from overlaps.inference._posterior import posterior as posterior

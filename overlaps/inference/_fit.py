@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from overlaps._support import argument_error, count, in_float64, random_key
 from overlaps.connectivity import Layout, Overlaps
@@ -83,7 +84,8 @@ def fit(
     """
     measured = measurements_of(observations, protocol, rnn, noise, observe, task_key)
     subjects = measured[0].data["subject"]
-    factors, layout = _starts(start, measured[0], rank, starts, key)
+    layout = layout_of(start, measured[0], rank)
+    factors = _starts(start, layout, starts, key)
     many = len(factors)
     slots = min(SLOTS, many * len(subjects))
     model = Model(measured, layout, slots)
@@ -106,19 +108,25 @@ def _dims(observations: Any) -> tuple[Any, ...]:
 
 
 @in_float64
-def _starts(start: Any, measured: Measurement, rank: int, starts: int, key: Any) -> tuple[np.ndarray, Layout]:
-    """Factors (starts, D, D), and their layout."""
+def _starts(start: Overlaps | None, layout: Layout, starts: int, key: Any) -> Float[np.ndarray, "starts D D"]:
+    """The factors from which to start."""
     if start is not None:
-        if not isinstance(start, Overlaps) or start.c is not None:
-            came = "it has a readout bias" if isinstance(start, Overlaps) else f"{type(start).__name__} came"
-            raise argument_error("start", "be an Overlaps without readout bias, or a batch of them", came)
         factors = np.asarray(start.factor)
-        return factors.reshape(-1, *factors.shape[-2:]), start.layout
-    inputs, outputs = _sizes(measured)
-    layout = Layout.checked(inputs, rank, outputs)
+        return factors.reshape(-1, *factors.shape[-2:])
     rows = ROWS * layout.size
     vectors = jax.random.normal(random_key("key", key), (count("starts", starts), rows, layout.size))
-    return np.linalg.qr(np.asarray(vectors) / np.sqrt(rows), mode="r"), layout
+    return np.linalg.qr(np.asarray(vectors) / np.sqrt(rows), mode="r")
+
+
+def layout_of(start: Any, measured: Measurement, rank: int) -> Layout:
+    """The layout of the networks to fit. Raises ValueError for a start that does not fit."""
+    if start is None:
+        inputs, outputs = _sizes(measured)
+        return Layout.checked(inputs, rank, outputs)
+    if not isinstance(start, Overlaps) or start.c is not None:
+        came = "it has a readout bias" if isinstance(start, Overlaps) else f"{type(start).__name__} came"
+        raise argument_error("start", "be an Overlaps without readout bias, or a batch of them", came)
+    return start.layout
 
 
 def _sizes(measured: Measurement) -> tuple[int, int]:

@@ -143,9 +143,10 @@ def _programs() -> tuple[Any, Any]:
     return compiled(_curves, BARRIERS_STAY), compiled(_jacobians, BARRIERS_STAY)
 
 
-def _one(
+def curves_of(
     factor: Float[AnyArray, " entries"], owner: Int[AnyArray, ""], numbers: Any, settings: Any, template: Overlaps
 ) -> tuple[AnyArray, list[AnyArray]]:
+    """The residuals of one network compared with the data of a subject, and its curves; the rest as in `Model.arguments`."""
     size = template.layout.size
     factor = factor.reshape(size, size)
     state = eqx.tree_at(lambda one: one.gram, template, factor.T @ factor)
@@ -159,12 +160,12 @@ def _one(
 
 
 def _curves(factors: AnyArray, owners: AnyArray, *arguments: Any) -> Any:
-    return jax.vmap(lambda factor, owner: _one(factor, owner, *arguments))(factors, owners)
+    return jax.vmap(lambda factor, owner: curves_of(factor, owner, *arguments))(factors, owners)
 
 
 def _jacobians(factors: AnyArray, owners: AnyArray, *arguments: Any) -> Any:
     def residuals(factor: AnyArray, owner: AnyArray) -> tuple[AnyArray, AnyArray]:
-        found = _one(factor, owner, *arguments)[0]
+        found = curves_of(factor, owner, *arguments)[0]
         return found, found
 
     derivative = jax.vmap(jax.jacfwd(residuals, has_aux=True))(factors, owners)
