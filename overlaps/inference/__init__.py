@@ -4,11 +4,13 @@ An experiment is a protocol (one phase of learning or several), what is observed
 
 - `observations`: what an experiment would see, with its noise.
 - `identifiability`: which overlaps an experiment reveals, how precisely, and which networks it cannot tell apart.
+- `fit`: overlaps from observed curves. `choose_rank`: their rank. `posterior`: the whole distribution (extra `inference`).
 
 This room computes with `trajectory`, which JAX can differentiate. It may not know the studies and the figures, and it may not
 know how `trajectory` carries out a rule.
 """
 
+from overlaps.inference._choose_rank import choose_rank as choose_rank
 from overlaps.inference._fit import fit as fit
 from overlaps.inference._identifiability import identifiability as identifiability
 from overlaps.inference._noise import (

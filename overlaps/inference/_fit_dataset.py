@@ -58,6 +58,8 @@ def fit_dataset(results: list[Result], measured: list[Measurement], layout: Layo
     coordinates = {
         "overlap": ("overlap", labels, said("overlap")),
         "overlap_": ("overlap_", labels, said("overlap")),
+        "left": ("overlap", [one.left for one in layout.pairs], said("first vector")),
+        "right": ("overlap", [one.right for one in layout.pairs], said("second vector")),
         "visible": ("overlap", list(measured[0].experiment.rnn.visible(layout)), said("loss-visible")),
         "vector": ("vector", list(layout.labels), said("connectivity vector")),
         "vector_": ("vector_", list(layout.labels), said("connectivity vector")),

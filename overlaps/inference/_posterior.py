@@ -58,7 +58,7 @@ def posterior(
     - `combination(chain, draw, direction)`: the projections on the directions of the fit, from those that the curves show best
       to those that they do not show. `component(direction, overlap)`, `null(direction)`, `why(direction)`: as in `fit`.
     - `r_hat(direction)`: the potential scale reduction of the halves of the chains (Gelman and Rubin, 1992), which is close
-      to 1 if the chains agree. `effective_sample_size(direction)`: the number of independent draws that tell as much of the mean.
+      to 1 if the chains agree. `effective_sample_size(direction)`: how many independent draws tell as much.
     - `divergences(chain)`: the number of draws at which the sampler lost its way.
     - `fitted_sigma(overlap)`: the result of `fit`.
 
