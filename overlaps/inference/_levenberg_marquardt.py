@@ -14,6 +14,7 @@ BEND = 0.75  # the largest acceleration, relative to the step; larger ones say t
 LEFT = 1e-6  # a start has arrived at a minimum if a step could lower the sum of squares by less than this
 FLAT = 1e-10  # directions in which residuals move by less than this, relative to the largest movement, count as flat
 SLOW, PATIENCE = 1e-2, 15  # or if that many steps lowered the sum of squares by less than this
+SMALLEST = 1e-100  # size of the Jacobian of a start that is counted with
 STUCK = 1e10  # a start with this damping cannot move
 
 Residuals = Callable[[AnyArray, AnyArray], Float[np.ndarray, "slots numbers"]]
@@ -30,6 +31,7 @@ class Minima(NamedTuple):
     steps: Int[np.ndarray, " starts"]
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def least_squares(
     residuals: Residuals,
     jacobians: Jacobians,
@@ -57,10 +59,8 @@ def least_squares(
     live = np.arange(slots) < total
     place, trial = starts[current], starts[current]
     chi2, damping = np.full(slots, np.inf), np.full(slots, DAMPING)
-    mark, waited = (
-        np.full(slots, np.inf),
-        np.zeros(slots, int),
-    )  # the last sum of squares that was clearly lower, and steps since
+    # The last sum of squares that was clearly lower than the one before, and the number of steps since then.
+    mark, waited = np.full(slots, np.inf), np.zeros(slots, int)
     r, jacobian = None, None
     while live.any():
         new_r, new_jacobian = jacobians(trial, owners[current])
@@ -69,7 +69,7 @@ def least_squares(
         better = finite & (new_chi2 < chi2)
         if r is None or jacobian is None:
             r, jacobian = np.zeros_like(new_r), np.zeros_like(new_jacobian)
-        damping *= np.where(better, np.where(np.isinf(chi2), 1.0, LOWER), UPPER)
+        damping = np.clip(damping * np.where(better, np.where(np.isinf(chi2), 1.0, LOWER), UPPER), 1 / STUCK**2, 2 * STUCK)
         place[better], chi2[better], r[better], jacobian[better] = (
             value[better] for value in (trial, new_chi2, new_r, new_jacobian)
         )
@@ -78,7 +78,7 @@ def least_squares(
         waited, mark = np.where(lower, 0, waited + 1), np.where(lower, chi2, mark)
         q, triangle = np.linalg.qr(jacobian)
         u, sizes, v = np.linalg.svd(triangle)
-        scale = np.sqrt(np.mean(sizes**2, axis=1, keepdims=True)) + np.finfo(float).tiny
+        scale = np.maximum(np.sqrt(np.mean(sizes**2, axis=1, keepdims=True)), SMALLEST)
         along = np.einsum("bij,bi->bj", u, np.einsum("bij,bi->bj", q, r))
         steep = sizes > FLAT * sizes[:, :1]
         left = np.sum(np.where(steep, along, 0.0) ** 2, axis=1)
