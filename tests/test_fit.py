@@ -59,7 +59,7 @@ def test_minima_are_those_of_scipy_and_a_lost_start_stays_alone():
         other = scipy.optimize.least_squares(
             lambda one, owner=owner: valley(one[None], owner)[0], start, xtol=1e-14, ftol=1e-14
         )
-        np.testing.assert_allclose(end, other.x, atol=2.5e-3)  # a sum of squares of 1e-6 is a distance of 1e-3 sqrt(5)
+        np.testing.assert_allclose(end, other.x, atol=5e-3)  # a sum of squares of 1e-6 leaves 4e-3
         assert chi2 < 1e-6
 
 

@@ -115,7 +115,7 @@ def _starts(start: Overlaps | None, layout: Layout, starts: int, key: Any) -> Fl
         return factors.reshape(-1, *factors.shape[-2:])
     rows = ROWS * layout.size
     vectors = jax.random.normal(random_key("key", key), (count("starts", starts), rows, layout.size))
-    return np.linalg.qr(np.asarray(vectors) / np.sqrt(rows), mode="r")
+    return np.linalg.qr(np.asarray(vectors) / np.sqrt(rows)).R
 
 
 def layout_of(start: Any, measured: Measurement, rank: int) -> Layout:
