@@ -134,15 +134,14 @@ def test_noiseless_curves_give_back_the_network_from_random_starts_and_gaps_do_n
 
 @pytest.mark.slow
 def test_errors_are_as_the_fisher_information_says():
-    noise, number = 1e-4, 200
-    phases = [ov.Phase(name, task, ov.GradientFlow(2.0)) for name, task in FILTERS.items()]
-    clean = observed(phases=phases, saves=11)
+    noise, number = 1e-8, 200  # so small that the curves are straight within all errors, also within that of J
+    clean = observed()
     data = clean.expand_dims(subject=number)
     data = data.copy(data=data.values + noise * np.random.default_rng(0).normal(size=data.shape))
-    found = ov.inference.fit(data, phases, RNN, start=TRUTH, noise=noise)
-    truth = ov.inference.fit(clean, phases, RNN, start=TRUTH, noise=noise)
+    found = ov.inference.fit(data, protocol(), RNN, start=TRUTH, noise=noise)
+    truth = ov.inference.fit(clean, protocol(), RNN, start=TRUTH, noise=noise)
     kept = ~truth["null"].values
-    assert truth["why"].values[~kept].tolist() == ["J"]
+    assert kept.sum() == 10  # finite steps feel J
     basis, sizes = truth["component"].values[kept], truth["singular_value"].values[kept]
     errors = (found["sigma"].values - TRUTH.layout.listed(np.asarray(TRUTH.gram))) @ basis.T
     lower, upper = scipy.stats.chi2.ppf([0.005, 0.995], number * len(sizes))
