@@ -33,8 +33,9 @@ for name, phases in (("descent", protocol), ("Adam", adam)):
     if name == "descent":
         figure = ov.plots.plot_fit(result, truth=net)
         figure.savefig(arguments.output / "fit.png", dpi=130)
-        for label in result["overlap"].values:
+        truth = net.layout.listed(net.gram)
+        for label, true in zip(result["overlap"].values, truth, strict=True):
             one = result.sel(overlap=label)
-            print(f"  {label}: {one['sigma'].item():.4f} +- {one['free_error'].item():.1g} (truth {net[label]:.4f})")
+            print(f"  {label}: {one['sigma'].item():.4f} +- {one['free_error'].item():.1g} (truth {true:.4f})")
         print("  Twins:", "; ".join(str(twin) for twin in result["twin"].values[result["alike"].values]))
 print("Written:", arguments.output / "fit.png")

@@ -62,7 +62,8 @@ def fit(
       `free_error(overlap)`: that of the part of the overlap without these directions. `covariance(overlap, overlap_)`: that of
       the overlaps without these directions. They hold for small errors.
     - `component(direction, overlap)`, `singular_value(direction)`, `null(direction)`, `why(direction)`: the directions, from
-      those that the curves show best to those that they do not show, as in `identifiability`.
+      those that the curves show best to those that they do not show, as in `identifiability`. A direction whose standard error
+      is above the trace of G counts as not shown, and adds the trace of G to `standard_error`, times its component.
     - `chi2`, `degrees_of_freedom` (observed numbers minus directions that the curves show), `p_value` (the probability of a
       larger chi2 if the model holds) and `message`, which says whether the model describes the data.
     - `start_sigma(start, overlap)`, `start_chi2(start)`, `start_steps(start)`: where each start ended, and `arrived(start)`:

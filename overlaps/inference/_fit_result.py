@@ -5,7 +5,7 @@ import scipy.stats
 from jaxtyping import Float
 
 from overlaps.connectivity import Layout, Overlaps
-from overlaps.inference._coordinates import families, symmetries, twins
+from overlaps.inference._coordinates import DEPENDENT, families, symmetries, twins
 from overlaps.inference._levenberg_marquardt import Minima
 from overlaps.inference._measurements import Measurement, Model
 from overlaps.inference._spectrum import Spectrum, spectrum
@@ -44,6 +44,18 @@ class Result:
         self.observed = sum(int(np.sum(~np.isnan(one.data.values[owner]))) for one in measured)
         self.shown = _shown(of_overlaps(jacobian, factor, layout), self.gram, layout, measured)
 
+    @property
+    def errors(self) -> Float[np.ndarray, " overlaps"]:
+        """The standard error of each overlap: infinite if a null direction of zero size changes it.
+
+        The network can be anywhere along a direction of larger size that the curves do not show, within a distance of tr G.
+        """
+        shown = self.shown
+        exact = shown.sizes <= ROUNDING * shown.sizes[0]
+        unknown = shown.directions[shown.null & ~exact] * np.trace(self.gram)
+        hidden = np.linalg.norm(shown.directions[exact], axis=0) > DEPENDENT
+        return np.where(hidden, np.inf, np.hypot(shown.free_errors, np.linalg.norm(unknown, axis=0)))
+
 
 def of_overlaps(jacobian: np.ndarray, factor: np.ndarray, layout: Layout) -> Float[np.ndarray, "numbers overlaps"]:
     """The derivative with respect to the overlaps, from that with respect to the entries of the factor."""
@@ -54,14 +66,15 @@ def of_overlaps(jacobian: np.ndarray, factor: np.ndarray, layout: Layout) -> Flo
 
 
 def _shown(jacobian: np.ndarray, gram: np.ndarray, layout: Layout, measured: list[Measurement]) -> Spectrum:
-    """Which directions of overlap space the curves show."""
+    """Which directions of overlap space the curves show, with a standard error below the sum of the squared norms, tr G."""
     phases = [phase for one in measured for phase in one.experiment.phases]
     template = Overlaps(gram, *layout)
     rates = [np.asarray(template.rates(dict(phase.rule.rates or {})), float) for phase in phases]
     rtol = max([phase.rule.rtol for phase in phases if isinstance(phase.rule, GradientFlow)], default=0.0)
     basis, seen = np.eye(len(layout.pairs)), measured[0].experiment.rnn.visible(layout)
     known = families(symmetries(gram, layout, seen, rates), basis)
-    return spectrum(jacobian, known, basis, max(ROUNDING, OF_TOLERANCE * rtol))
+    unknown = 1 / (np.trace(gram) * np.linalg.norm(jacobian, 2))  # the standard error is as large as the overlaps themselves
+    return spectrum(jacobian, known, basis, max(ROUNDING, OF_TOLERANCE * rtol, unknown))
 
 
 def goodness(chi2: float, freedom: int) -> tuple[float, str]:

@@ -37,11 +37,11 @@ def plot_fit(dataset: xr.Dataset, truth: Any = None) -> Any:
         color = f"C{number}"
         left.errorbar(time, observed[:, curve], bars[:, curve], fmt="o", markersize=3, color=color, linewidth=0.8)
         left.plot(time, predicted[:, curve], color=color)
-    left.set(ylabel=dataset["observed"].attrs["long_name"], title=f"chi2 / degrees of freedom: {_ratio(dataset):.3g}")
+    left.set(ylabel=dataset["observed"].attrs["long_name"])
     middle.plot(time, dataset["residual"].values.reshape(len(time), -1), ".", color="0.4", markersize=3)
     for height in (-2, 0, 2):
         middle.axhline(height, color="k", linewidth=0.8, linestyle="-" if height == 0 else ":")
-    middle.set(ylabel="(data - fit) / noise")
+    middle.set(ylabel="(data - fit) / noise", title=f"chi2 / degrees of freedom: {_ratio(dataset):.3g}\n")
     for ax in (left, middle):
         ax.set(xlabel=LEARNING_TIME, xlim=(time[0], time[-1]))
         shade_phases(dataset, ax)
@@ -56,8 +56,8 @@ def _ratio(dataset: xr.Dataset) -> float:
 def _overlaps(dataset: xr.Dataset, truth: Any, ax: Any) -> None:
     labels = dataset["overlap"].values.tolist()
     place, sigma = np.arange(len(labels)), dataset["sigma"].values
-    fixed = np.isfinite(dataset["standard_error"].values)
     error = dataset["free_error"].values
+    fixed = dataset["standard_error"].values < 2 * error
     for marker, chosen, label in (("o", fixed, "fit"), ("^", ~fixed, "fit, fixed in part")):
         if chosen.any():
             ax.errorbar(place[chosen], sigma[chosen], error[chosen], fmt=marker, color="C0", elinewidth=3, label=label)
