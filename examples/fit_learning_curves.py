@@ -36,6 +36,6 @@ for name, phases in (("descent", protocol), ("Adam", adam)):
         truth = net.layout.listed(net.gram)
         for label, true in zip(result["overlap"].values, truth, strict=True):
             one = result.sel(overlap=label)
-            print(f"  {label}: {one['sigma'].item():.4f} +- {one['free_error'].item():.1g} (truth {true:.4f})")
+            print(f"  {label}: {one['sigma'].item():.4f} +- {one['standard_error'].item():.1g} (truth {true:.4f})")
         print("  Twins:", "; ".join(str(twin) for twin in result["twin"].values[result["alike"].values]))
 print("Written:", arguments.output / "fit.png")
