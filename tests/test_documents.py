@@ -56,7 +56,7 @@ def test_the_quickstart_is_the_one_of_the_readme():
     assert statements(inside) == statements(example)
 
 
-@pytest.mark.parametrize("example", ["rank2_oscillator.py", "training_history.py", "equivalence.py"])
+@pytest.mark.parametrize("example", ["rank2_oscillator.py", "training_history.py", "equivalence.py", "perturbation_assay.py"])
 def test_examples_run(example, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", [example, "--output", str(tmp_path)])
     runpy.run_path(str(ROOT / "examples" / example), run_name="__main__")
@@ -95,6 +95,13 @@ def test_the_degeneracy_example_runs(tmp_path, monkeypatch):
     assert list(tmp_path.glob("*.png"))
 
 
+def test_the_example_of_two_histories_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["which_history.py", "--output", str(tmp_path), "--quick"])
+    runpy.run_path(str(ROOT / "examples/which_history.py"), run_name="__main__")
+    assert "without learning" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("*.png"))) == 2
+
+
 def test_the_decoding_example_runs(tmp_path, monkeypatch):
     small = ["--twins", "6", "--steps", "10", "--draws", "1"]
     monkeypatch.setattr("sys.argv", ["decoding.py", "--output", str(tmp_path), *small])
@@ -108,6 +115,13 @@ def test_the_memory_example_runs(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["memory.py", "--output", str(tmp_path), *small])
     runpy.run_path(str(ROOT / "examples/memory.py"), run_name="__main__")
     assert len(list(tmp_path.glob("*.png"))) == 3
+
+
+def test_the_identifiability_example_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["identifiability.py", "--output", str(tmp_path), "--duration", "0.5"])
+    runpy.run_path(str(ROOT / "examples/identifiability.py"), run_name="__main__")
+    assert capsys.readouterr().out.count("null: J\n") == 4
+    assert list(tmp_path.glob("*.png"))
 
 
 def test_the_validation_example_runs(tmp_path, monkeypatch, capsys):

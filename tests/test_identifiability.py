@@ -69,9 +69,8 @@ def test_families_are_tangent_to_symmetry_orbits_and_orthonormal():
     net = ov.Overlaps.random(1, rank=3, inputs=2)
     layout, gram = net.layout, net.gram
     found = families(symmetries(gram, layout, RNN.visible(layout), [np.ones(layout.size)]), tangent(gram, layout))
-    assert {name: len(rows) for name, rows in found.items()} == {
-        **{"rotation of latents": 3, "J": 1, "scaling of latents": 6, "rotation of channels": 1}
-    }
+    assert [len(rows) for rows in found.values()] == [3, 1, 6, 1]
+    assert list(found) == ["rotation of latents", "J", "scaling of latents", "rotation of channels"]
     rows = np.concatenate(list(found.values()))
     np.testing.assert_allclose(rows @ rows.T, np.eye(len(rows)), atol=1e-12)
     generator = np.triu(np.random.default_rng(0).standard_normal((3, 3)), 1)
@@ -85,9 +84,7 @@ def test_families_are_tangent_to_symmetry_orbits_and_orthonormal():
 def test_standard_errors_are_those_of_the_constrained_least_squares_fit():
     rng = np.random.default_rng(0)
     net = ov.Overlaps.random(0)
-    known = families(
-        symmetries(net.gram, net.layout, RNN.visible(net.layout), [np.ones(4)]), tangent(net.gram, net.layout)
-    )
+    known = families(symmetries(net.gram, net.layout, RNN.visible(net.layout), [np.ones(4)]), tangent(net.gram, net.layout))
     J = known["J"]
     jacobian = rng.standard_normal((30, 10))
     jacobian -= jacobian @ J.T @ J
@@ -168,9 +165,7 @@ def test_descent_shows_what_a_simulation_with_finite_differences_shows(short):
     for index in range(10):
         step = np.zeros(10)
         step[index] = 1e-4
-        ends = [
-            numpy_curves(start + factor * step, layout, A, 0.05, 12, 4, np.arange(0, 50, 5)) for factor in (2, 1, -1, -2)
-        ]
+        ends = [numpy_curves(start + factor * step, layout, A, 0.05, 12, 4, np.arange(0, 50, 5)) for factor in (2, 1, -1, -2)]
         columns.append((-ends[0] + 8 * ends[1] - 8 * ends[2] + ends[3]) / 12e-4)
     jacobian = np.array(columns).T / 1e-3
     sizes = np.linalg.svd(jacobian, compute_uv=False)
@@ -192,7 +187,7 @@ def test_the_picture_and_the_description(short, tmp_path):
     left, right = plots.plot_identifiability(dataset).axes
     np.testing.assert_array_equal(left.lines[0].get_ydata(), dataset["singular_value"])
     assert [label.get_text() for label in right.get_yticklabels()] == dataset["overlap"].values.tolist()
-    with pytest.raises(ValueError, match="`dataset` must be a result of inference.identifiability"):
+    with pytest.raises(ValueError, match=r"`dataset` must be a result of inference\.identifiability"):
         plots.plot_identifiability(xr.Dataset())
 
 
@@ -215,17 +210,16 @@ def test_bad_input_gets_one_clear_error(act, message):
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_outputs_under_flow_have_the_null_directions_of_the_theory_and_no_others(rank):
-    net = ov.Overlaps.random(0, rank)
-    task = ov.tasks.exponential_filter(0.2, horizon=20.0)
-    dataset = identifiability(net, ov.Phase("A", task, ov.GradientFlow(3.0, rtol=1e-10, atol=1e-12)), RNN, saves=21)
+    # Of a random network of few neurons: in large ones directions are weaker, down to the tolerance of the solver at rank 3.
+    dataset = identifiability(ov.Overlaps.random(0, rank, n=20), flow(), RNN, saves=11)
     counts = dict(zip(dataset["explanation"].values.tolist(), dataset["null_directions"].values.tolist(), strict=True))
     assert counts.pop("rotation of latents") == rank * (rank - 1) // 2
     assert counts.pop("J") == 1
     assert not any(counts.values())
     null = dataset["null"].values
     sizes = dataset["singular_value"].values
-    assert np.all(sizes[null] < 1e-11 * sizes[0])
-    assert sizes[~null][-1] > 10 * 1e-11 * sizes[0]
+    assert np.all(sizes[null] < 1e-12 * sizes[0])
+    assert sizes[~null][-1] > 1e-10 * sizes[0]
     selves = np.array([left == right for left, right in zip(dataset["left"].values, dataset["right"].values, strict=True)])
     assert not dataset["seen"].values[selves].any()
     if rank == 1:
@@ -234,37 +228,52 @@ def test_outputs_under_flow_have_the_null_directions_of_the_theory_and_no_others
 
 
 @pytest.mark.slow
-def test_perfect_twins():
-    # Of a network of two inputs and rank 2, over two tasks.
+@pytest.mark.parametrize("rates", [None, {"u": 1.5, "z": 0.5}])
+def test_perfect_twins(rates):
+    # Of a network with two inputs and rank 2, over two tasks. With unequal rates M the twins are G + eps J M.
     net = ov.Overlaps.random(3, rank=2, inputs=2)
-    tasks = [ov.tasks.LinearFilter(A=np.diag([-0.2, -0.8]), B=np.eye(2), C=np.array([[1.0, sign]]), horizon=5.0) for sign in (1, -1)]
-    phases = [ov.Phase(name, task, ov.GradientFlow(1.0, rtol=1e-13, atol=1e-15)) for name, task in zip("AB", tasks, strict=True)]
-    twin = ov.Overlaps(net.gram + 0.4 * diagonal(net.layout), *net.layout)
+    decays, B = np.diag([-0.2, -0.8]), np.eye(2)
+    tasks = [ov.tasks.LinearFilter(A=decays, B=B, C=np.array([[1.0, sign]]), horizon=5.0) for sign in (1, -1)]
+    rule = ov.GradientFlow(1.0, rtol=1e-13, atol=1e-15, rates=rates)
+    phases = [ov.Phase(name, task, rule) for name, task in zip("AB", tasks, strict=True)]
+    shift = 0.3 * diagonal(net.layout) @ np.diag(net.rates(rates or {}))
+    twin = ov.Overlaps(net.gram + shift, *net.layout)
     one, other = (ov.trajectory(state, phases, RNN, saves=5, observe="impulse_response") for state in (net, twin))
     assert np.ptp(one.loss) > 0.1
     np.testing.assert_allclose(other.loss, one.loss, atol=1e-12)
     np.testing.assert_allclose(other.impulse_response, one.impulse_response, atol=1e-12)
-    np.testing.assert_allclose(other.gram - one.gram, np.tile(0.4 * diagonal(net.layout), (10, 1, 1)), atol=1e-11)
+    np.testing.assert_allclose(other.gram - one.gram, np.tile(shift, (10, 1, 1)), atol=1e-11)
+
+
+@pytest.mark.slow
+def test_the_transposed_network_transposes_outputs_and_keeps_the_loss_under_symmetric_targets():
+    net = ov.Overlaps.random(3, rank=2, inputs=2, outputs=2)
+    mixed = np.array([[1.0, 0.5], [0.2, -1.0]])
+    task = ov.tasks.LinearFilter(A=np.diag([-0.2, -0.8]), B=mixed, C=mixed.T, horizon=5.0)
+    other = ov.Overlaps(twins(net.gram, net.layout)["transposition"], *net.layout)
+    rule = ov.GradientDescent(1e-2, 60)
+    one, two = (ov.trajectory(state, task, RNN, rule, saves=4, observe="impulse_response") for state in (net, other))
+    np.testing.assert_allclose(two.loss, one.loss, atol=1e-12)
+    np.testing.assert_allclose(two.impulse_response, one.impulse_response.swapaxes(-1, -2), atol=1e-12)
+    assert np.abs(two.impulse_response - one.impulse_response).max() > 0.01
 
 
 @pytest.mark.slow
 def test_finite_steps_feel_j_in_proportion_to_the_learning_rate():
     net = ov.Overlaps.random(0)
     sizes = []
-    for rate in (4e-3, 2e-3, 1e-3):
+    for rate in (4e-3, 1e-3):
         dataset = identifiability(net, ov.Phase("A", A, ov.GradientDescent(rate, round(2.0 / rate))), RNN, saves=11)
         sizes.append(float(dataset["singular_value"][-1]))
         assert not dataset["null"].any()
         assert float(dataset["share"].sel(symmetry="J")[-1]) > 0.999
-    np.testing.assert_allclose(np.log2(np.divide(sizes[:-1], sizes[1:])), 1.0, atol=0.1)
+    assert np.log(sizes[0] / sizes[1]) / np.log(4) == pytest.approx(1.0, abs=0.1)
 
 
 @pytest.mark.slow
 def test_freezing_input_weights_in_a_second_phase_reveals_j():
     net = ov.Overlaps.random(0)
     first, second = flow(1.0), ov.Phase("B", B, ov.GradientFlow(1.0, rates={"m": 0.0}, **TIGHT))
-    (alone,) = identifiability(net, second, RNN, saves=11)["component"].values[-1:]
-    np.testing.assert_allclose(abs(alone @ unit(diagonal(net.layout, m=0.0), net.layout)), 1.0, atol=1e-9)
     both = identifiability(net, [first, second], RNN, saves=11)
     assert not both["null"].any()
     assert both["twin"].values.tolist() == ["sign of u, v"]  # the transposition would freeze z
@@ -272,20 +281,17 @@ def test_freezing_input_weights_in_a_second_phase_reveals_j():
 
 @pytest.mark.slow
 def test_without_learning_the_function_alone_is_seen():
-    for rank, seen in ((1, ["zm", "vu"]), (2, ["zm"])):
-        net = ov.Overlaps.random(0, rank)
-        dataset = identifiability(net, flow(), RNN, saves=[np.array([0.0])])
-        assert int((~dataset["null"]).sum()) == 2 * rank + 1
-        counts = dataset["null_directions"].sel(explanation=["rotation of latents", "J", "scaling of latents"])
-        # Invisible overlaps make up the rest, which no symmetry explains.
-        assert counts.values.tolist() == [rank * (rank - 1) // 2, 1, rank * (rank + 1) // 2]
-        assert dataset["overlap"].values[dataset["seen"].values].tolist() == seen
+    dataset = identifiability(ov.Overlaps.random(0, 2), flow(), RNN, saves=[np.array([0.0])])
+    assert int((~dataset["null"]).sum()) == 2 * 2 + 1
+    counts = dataset["null_directions"].sel(explanation=["rotation of latents", "J", "scaling of latents"])
+    assert counts.values.tolist() == [1, 1, 3]  # changes of invisible overlaps make up the rest, which no symmetry explains
+    assert dataset["overlap"].values[dataset["seen"].values].tolist() == ["zm"]
 
 
 @pytest.mark.slow
 def test_singular_overlap_matrices_move_within_their_rank():
     factor = np.random.default_rng(0).standard_normal((3, 4))
-    dataset = identifiability(ov.Overlaps(factor.T @ factor / 3), flow(1.0), RNN, saves=11)
+    dataset = identifiability(ov.Overlaps(factor.T @ factor / 3), flow(), RNN, saves=11)
     assert dataset.attrs["rank"] == 3
     assert dataset.sizes["direction"] == 3 * 4 - 3
     assert not dataset["null"].any()  # no twin G + eps J is positive semi-definite for both signs of eps

@@ -112,6 +112,44 @@ def test_the_slope_of_a_gain_at_zero_is_half_the_third_derivative():
     )
 
 
+def trial_loss(phi):
+    """The loss of trials as a function of the factor of an `Overlaps`, and such a factor. All trials start at rest."""
+    rng = np.random.default_rng(0)
+    task = ov.tasks.Trials(rng.normal(size=(2, 8, 1)), rng.normal(size=(2, 8, 1)), dt=0.2)
+    net, rnn = ov.Overlaps.random(0), ov.RNN(phi, dt=0.2)
+    objective = task.objective(net, rnn)
+    return (lambda factor: objective(net.with_factor(factor))), jnp.asarray(net.factor)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phi", ["tanh", "softplus", jax.nn.silu, jax.nn.elu])
+def test_second_derivatives_of_a_trial_loss_are_those_of_finite_differences(phi):
+    # jax.lax.scan forgets a jax.custom_jvp in second derivatives, which are then those of a square root at rest: not finite.
+    loss, factor = trial_loss(phi)
+    gradient, step = jax.jit(jax.grad(loss)), 1e-4
+    hessian = jax.jit(jax.hessian(loss))(factor)
+    steps = step * np.eye(factor.size).reshape(-1, *factor.shape)
+    differences = np.stack([(gradient(factor + e) - gradient(factor - e)) / (2 * step) for e in steps], axis=-1)
+    np.testing.assert_allclose(hessian, differences.reshape(hessian.shape), atol=1e-7)  # the error of a difference is step^2
+    assert np.abs(hessian).max() > 1e-2
+
+
+@pytest.mark.parametrize("s", [1.0, 5.0, 30.0])
+def test_the_second_derivative_of_the_gain_of_tanh(s):
+    def integrand(h):  # By Stein's lemma E[phi^(5)(s xi)] = E[He_4(xi) phi'(s xi)] / s^4
+        return ((h / s) ** 4 - 6 * (h / s) ** 2 + 3) / np.cosh(np.minimum(np.abs(h), 300)) ** 2
+
+    expected = halves(integrand, s) / (4 * s**4)
+    assert jax.grad(jax.grad(ov.RNN("tanh").gain))(s**2) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_kink_of_the_slope_counts_in_the_second_derivative_of_a_gain():
+    # phi = x |x| / 2 has phi' = |x|, whose average is s sqrt(2 / pi) with s = sqrt(Delta).
+    gain, variance = ov.RNN(lambda x: x * jnp.abs(x) / 2).gain, 0.7
+    expected = -np.sqrt(2 / np.pi) / 4 * variance**-1.5
+    assert jax.grad(jax.grad(gain))(variance) == pytest.approx(expected, abs=1e-12)
+
+
 def test_rates_are_phi():
     x = np.linspace(-3, 3, 7)
     known = {

@@ -14,20 +14,21 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+Function = Callable[[Any], Any]
 Average = Callable[[int, Any, Any], Any]
 
 _primitive = Primitive("gaussian_mean_derivative")
 
 
-def gaussian_mean(average: Average, mu: Any, variance: Any) -> Any:
-    """<phi>(mu, Delta), for arrays that broadcast.
+def gaussian_mean(average: Average, mu: Any, variance: Any, order: int = 0) -> Any:
+    """<phi>(mu, Delta), or its derivative of an order in mu, for arrays that broadcast.
 
     `average`: a function of an order n, mu and Delta that computes the n-th derivative of <phi> in mu, for arrays of one shape.
     It can be hashed, and equal functions compute the same.
     """
     dtype = jnp.result_type(mu, variance, 0.0)  # single precision stays single precision
     mu, variance = jnp.broadcast_arrays(jnp.asarray(mu, dtype), jnp.asarray(variance, dtype))
-    return _derivative(mu, variance, average=average, order=0)
+    return _derivative(mu, variance, average=average, order=order)
 
 
 def _derivative(mu: Any, variance: Any, *, average: Average, order: int) -> Any:
@@ -55,6 +56,11 @@ def _batch(arrays: Any, axes: Any, **settings: Any) -> tuple[Any, int]:
         for array, axis in zip(arrays, axes, strict=True)
     )
     return _derivative(mu, variance, **settings), 0
+
+
+def slope(function: Function) -> Function:
+    """The derivative of a function that acts entry by entry."""
+    return lambda x: jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
 
 
 _primitive.def_impl(jax.jit(_compute, static_argnames=("average", "order")))

@@ -1,7 +1,7 @@
 """The gain of a transfer function by quadrature: the Gaussian average g(Delta) = E[phi'(sqrt(Delta) xi)]."""
 
 import functools
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -10,53 +10,38 @@ import numpy as np
 import scipy.special
 
 from overlaps._support import in_float64
+from overlaps.dynamics._gaussian_derivative import Function, gaussian_mean, slope
+from overlaps.dynamics._gaussian_mean import REACH, SCALES, derived, kinks
 
-REACH = 8.3  # in standard deviations: beyond this the Gaussian weighs less than rounding
 STRETCH = 6.0  # how dense the nodes are near 0
 NODES = (64, 128, 256, 512, 1024)  # numbers of nodes on each half of the Gaussian; the first one that suffices is used
-SCALES = np.geomspace(0.1, 30.0, 16)  # standard deviations sqrt(Delta) at which it has to suffice
 LARGEST_QUADRATURE_ERROR = 1e-6
-SMALL_VARIANCE = 1e-8  # for variances below this, the slope of a gain comes from phi''' instead of an average of phi''
-SIGNS = np.random.default_rng(0).uniform(
-    0.0, 8.0, 500
-)  # where phi(-x) is compared with -phi(x). On a grid, a sine could vanish at all points
-
-Function = Callable[[Any], Any]
+SIGNS = np.random.default_rng(0).uniform(0.0, 8.0, 500)  # where to compare phi(-x) with -phi(x); a sine may vanish on a grid
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+@dataclass(frozen=True)
+class _Gain:
+    """Derivatives of <phi> in mu at mu = 0. The first one is the gain, the third one twice its slope in Delta, and so on."""
+
+    function: Function
+    odd: bool
+
+    def __call__(self, order: int, mu: Any, variance: Any) -> Any:
+        nodes, _ = resolution(self.function, self.odd)
+        s = jnp.sqrt(jnp.maximum(variance, 0.0))
+        even_derivative = self.odd and order % 2 == 1
+        smooth = half_sum(derived(self.function, order), even_derivative, s, nodes)
+        return smooth + kinks(self.function, order, mu, variance)
+
+
 def quadrature_gain(function: Function, odd: bool, variance: Any) -> Any:
     """The gain g(Delta) by quadrature over each half of the Gaussian, for an array of variances. `odd`: whether phi is odd.
 
     The nodes are Gauss-Legendre nodes in y, where x = REACH sinh(STRETCH y) / sinh(STRETCH). They are dense near x = 0, where
-    phi' is steep if the variance is large. Phi may have a kink there (docs/activity.md, "Gains").
+    phi' is steep if the variance is large. Phi may have a kink there (docs/activity.md, "Gains"). The gain has derivatives of
+    every order, also at Delta = 0 and within jax.lax.scan.
     """
-    nodes, _ = resolution(function, odd)
-    return half_sum(slope(function), odd, jnp.sqrt(jnp.maximum(variance, 0.0)), nodes)
-
-
-@quadrature_gain.defjvp
-def _(function: Function, odd: bool, primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
-    # dg/dDelta = E[xi phi''(s xi)] / (2 s), with s = sqrt(Delta). For smooth phi this is E[phi'''(s xi)] / 2, finite at s = 0.
-    (variance,), (tangent,) = primals, tangents
-    nodes, _ = resolution(function, odd)
-    small = variance < SMALL_VARIANCE
-    s = jnp.sqrt(jnp.where(small, 1.0, variance))
-    away = half_sum(slope(slope(function)), odd, s, nodes, first_moment=True) / (2 * s)
-    change = jnp.where(small, _slope_at_rest(function, variance), away)
-    return quadrature_gain(function, odd, variance), tangent * change
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _slope_at_rest(function: Function, variance: Any) -> Any:
-    """dg/dDelta at Delta = 0, which is phi'''(0) / 2. Its derivative is half of its value for phi'' in place of phi."""
-    return slope(slope(slope(function)))(jnp.zeros_like(variance)) / 2
-
-
-@_slope_at_rest.defjvp
-def _(function: Function, primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
-    (variance,), (tangent,) = primals, tangents
-    return _slope_at_rest(function, variance), tangent * _slope_at_rest(slope(slope(function)), variance) / 2
+    return gaussian_mean(_Gain(function, odd), 0.0, variance, order=1)
 
 
 def half_sum(function: Function, odd: bool, s: Any, nodes: int, first_moment: bool = False) -> Any:
@@ -69,11 +54,6 @@ def half_sum(function: Function, odd: bool, s: Any, nodes: int, first_moment: bo
     points = s[..., None] * x
     mirrored = function(points) if odd else (-1 if first_moment else 1) * function(-points)
     return jnp.sum((function(points) + mirrored) * weights, axis=-1)
-
-
-def slope(function: Function) -> Function:
-    """The derivative of a function that acts entry by entry."""
-    return lambda x: jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
 
 
 @functools.lru_cache

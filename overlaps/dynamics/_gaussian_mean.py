@@ -14,9 +14,10 @@ import numpy as np
 import scipy.special
 
 from overlaps._support import in_float64
-from overlaps.dynamics._gaussian_derivative import gaussian_mean
-from overlaps.dynamics._gaussian_gain import REACH, SCALES, Function, slope
+from overlaps.dynamics._gaussian_derivative import Function, gaussian_mean, slope
 
+REACH = 8.3  # in standard deviations: beyond this the Gaussian weighs less than rounding
+SCALES = np.geomspace(0.1, 30.0, 16)  # standard deviations sqrt(Delta) at which a number of nodes has to suffice
 NODES = (56, 112, 224, 448, 896)  # numbers of nodes on each side of h = 0; the first one that suffices is used
 SUFFICIENT = 1e-10  # the number of nodes suffices if twice as many change no derivative up to the second by more than this
 RATIOS = np.array([-10, -7.3, -4.4, -2.6, -1.5, -0.7, 0, 0.3, 1.1, 2.1, 3.3, 5.2, 8.6])  # values mu / sqrt(Delta) to test it at
@@ -38,7 +39,7 @@ class _Quadrature:
     def __call__(self, order: int, mu: Any, variance: Any) -> Any:
         nodes, _ = mean_resolution(self.function)
         _, h, weights = half_lines(mu, variance, nodes)
-        return jnp.sum(weights * _derived(self.function, order)(h), axis=-1) + _kinks(self.function, order, mu, variance)
+        return jnp.sum(weights * derived(self.function, order)(h), axis=-1) + kinks(self.function, order, mu, variance)
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def rough_mean(function: Function, mu: Any, variance: Any) -> Any:
     return gaussian_mean(_Rough(function), mu, variance)
 
 
-def _kinks(function: Function, order: int, mu: Any, variance: Any) -> Any:
+def kinks(function: Function, order: int, mu: Any, variance: Any) -> Any:
     """What kinks of phi add to the average of its derivative of an order.
 
     If the derivative of order k of phi jumps at 0 by J, then the next one contains J delta(h), and the one of order n contains
@@ -134,7 +135,7 @@ def hermite(order: int, x: Any) -> Any:
     return value
 
 
-def _derived(function: Function, order: int) -> Function:
+def derived(function: Function, order: int) -> Function:
     for _ in range(order):
         function = slope(function)
     return function
@@ -144,7 +145,7 @@ def _derived(function: Function, order: int) -> Function:
 @in_float64
 def _jump(function: Function, order: int) -> float:
     """By how much the derivative of phi of an order jumps at 0."""
-    left, right = np.asarray(_derived(function, order)(jnp.asarray([-NEAR, NEAR])))
+    left, right = np.asarray(derived(function, order)(jnp.asarray([-NEAR, NEAR])))
     jump = float(right - left)
     return 0.0 if abs(jump) < SMALL_JUMP * max(abs(left), abs(right), 1.0) else jump
 
@@ -168,16 +169,16 @@ def mean_resolution(function: Function) -> tuple[int, float]:
     and kinks that the derivatives of phi do not show.
     """
     mu, s = _test_points()
-    kinks = np.stack([_kinks(function, order, mu, s**2) * np.ones_like(mu) for order in ORDERS])
-    derived = jax.jit(lambda h: jnp.stack([_derived(function, order)(h) for order in ORDERS]))
+    deltas = np.stack([kinks(function, order, mu, s**2) * np.ones_like(mu) for order in ORDERS])
+    derivatives = jax.jit(lambda h: jnp.stack([derived(function, order)(h) for order in ORDERS]))
 
     def averages(nodes: int) -> tuple[np.ndarray, np.ndarray]:
         x, h, weights = _test_nodes(nodes)
         # The same number at a time, so that JAX compiles one program for all numbers of nodes
-        pieces = [derived(piece) for piece in np.split(h, nodes // NODES[0], axis=-1)]
+        pieces = [derivatives(piece) for piece in np.split(h, nodes // NODES[0], axis=-1)]
         values = weights * np.concatenate(pieces, axis=-1)
         by_parts = [np.sum(hermite(order, x) * values[0], axis=-1) / s**order for order in ORDERS]
-        return values.sum(axis=-1) + kinks, np.stack(by_parts)
+        return values.sum(axis=-1) + deltas, np.stack(by_parts)
 
     (value, _), nodes, error = averages(NODES[0]), NODES[0], np.inf
     for nodes in NODES:

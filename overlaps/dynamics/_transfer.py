@@ -10,16 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from overlaps._support import argument_error, in_float64
-from overlaps.dynamics._gaussian_gain import (
-    LARGEST_QUADRATURE_ERROR,
-    NODES,
-    Function,
-    half_sum,
-    is_odd,
-    quadrature_gain,
-    resolution,
-    slope,
-)
+from overlaps.dynamics._gaussian_derivative import Function, slope
+from overlaps.dynamics._gaussian_gain import LARGEST_QUADRATURE_ERROR, NODES, half_sum, is_odd, quadrature_gain, resolution
 from overlaps.dynamics._gaussian_mean import half_lines, mean_resolution, quadrature_mean, relu_mean, rough_mean
 
 ROUGH_NODES, ROUGH_ERROR = 1000, 0.02  # to tell the averages of a user from a mistake, even if phi has kinks

@@ -3,6 +3,8 @@
 An experiment is a protocol (one phase of learning or several), what is observed meanwhile, and the noise of the observation.
 
 - `observations`: what an experiment would see, with its noise.
+- `discriminate`: how well an experiment tells histories apart, and how many repetitions it takes.
+- `design`, `best_protocol`: the protocol that tells them apart best.
 - `identifiability`: which overlaps an experiment reveals, how precisely, and which networks it cannot tell apart.
 - `fit`: overlaps from observed curves. `choose_rank`: their rank. `posterior`: the whole distribution (extra `inference`).
 
@@ -11,6 +13,11 @@ know how `trajectory` carries out a rule.
 """
 
 from overlaps.inference._choose_rank import choose_rank as choose_rank
+from overlaps.inference._design import (
+    best_protocol as best_protocol,
+    design as design,
+)
+from overlaps.inference._discriminate import discriminate as discriminate
 from overlaps.inference._fit import fit as fit
 from overlaps.inference._identifiability import identifiability as identifiability
 from overlaps.inference._noise import (

@@ -4,7 +4,6 @@ The coordinates of overlap space are the distinct overlaps in the order of `layo
 numbers. All functions take and return arrays; docs/identifiability.md derives what they compute.
 """
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,8 +30,8 @@ def symmetries(
     - "scaling of latents": u -> u a and v -> v a^-1 with a symmetric a. It keeps the function as it is.
     - "rotation of channels": m -> m a and z -> z b with orthogonal a and b.
 
-    Only the Jacobian of a protocol tells whether the protocol sees a direction. `seen`: for each pair of `layout.pairs`, whether
-    the loss depends on its overlap. `rates`: the relative learning rates of the vectors in each phase.
+    Only the Jacobian of a protocol tells whether the protocol sees a direction. `seen`: for each pair of `layout.pairs`,
+    whether the loss depends on its overlap. `rates`: the relative learning rates of the vectors in each phase.
     """
 
     def moved(blocks: Sequence[dict[str, np.ndarray]]) -> Directions:

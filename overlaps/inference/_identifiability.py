@@ -39,8 +39,8 @@ def identifiability(
 
     An overlap is the scalar product of two connectivity vectors, divided by the number of neurons. The curves are what is
     observed while the network learns. Their Fisher information about the overlaps at the start gives the standard errors of
-    the best unbiased estimate. A direction of overlap space is *null* if the curves do not change along it. *Twins* are networks
-    with other overlaps and the same curves (docs/identifiability.md).
+    the best unbiased estimate. A direction of overlap space is *null* if the curves do not change along it. *Twins* are
+    networks with other overlaps and the same curves (docs/identifiability.md).
 
     - `state`: the `Overlaps` at the start, not a batch.
     - `protocol`: a `Phase(name, task, rule)`, or a list of them.
@@ -49,12 +49,13 @@ def identifiability(
     - `noise`: the standard deviation of independent Gaussian noise on each observed number, or a noise model.
     - `saves`, `times`, `key`: as in `overlaps.trajectory`. Descent with noise from `key` is taken to have known noise.
 
-    Returns a Dataset with the dims `direction`, `overlap`, `symmetry`, `twin`, `vector` and `vector_`. Directions are orthonormal
-    in the distinct overlaps. The first ones are those that the curves show best, and the null directions are the last ones.
+    Returns a Dataset with the dims `direction`, `overlap`, `symmetry`, `twin`, `vector` and `vector_`. Directions are
+    orthonormal in the distinct overlaps. The curves show the first ones best, and the null directions are the last ones.
 
     - `singular_value(direction)`: the change of the curves, in units of their noise, per unit step along the direction.
     - `component(direction, overlap)`: the components of the directions.
-    - `null(direction)`, and `why(direction)`: the known symmetry that makes the direction null, or "unexplained"; "" for others.
+    - `null(direction)`, and `why(direction)`: the known symmetry that makes the direction null, or "unexplained" if none does;
+      "" for directions that are not null.
     - `share(direction, symmetry)`: the squared length of the projection on each known family: "rotation of latents" (u and v
       turn together), "J" (gradient flow does not feel it), "scaling of latents" (the function does not change), "rotation of
       channels".
@@ -129,7 +130,7 @@ class _Settings:
 def _jacobian(experiment: Experiment, state: Overlaps) -> Float[np.ndarray, "numbers overlaps"]:
     """The derivatives of what is observed, in units of its noise, with respect to the overlaps."""
     tasks = [phase.task for phase in experiment.phases]
-    return _compiled_jacobian(state, tasks, experiment.noise, experiment.key, _Settings.of(experiment))
+    return np.asarray(_compiled_jacobian(state, tasks, experiment.noise, experiment.key, _Settings.of(experiment)))
 
 
 @eqx.filter_jit
@@ -170,13 +171,21 @@ def _dataset(
             "component": (("direction", "overlap"), found.directions, said("component of the direction")),
             "null": ("direction", found.null, said("whether the curves do not change along the direction")),
             "why": ("direction", np.array(found.why), said("symmetry that makes the direction null")),
-            "share": (("direction", "symmetry"), found.share, said("part of the direction within a family of known directions")),
+            "share": (
+                ("direction", "symmetry"),
+                found.share,
+                said("part of the direction within a family of known directions"),
+            ),
             "null_directions": ("explanation", counts, said("number of null directions")),
             "standard_error": ("overlap", found.errors, said("standard error of the overlap")),
             "free_error": ("overlap", found.free_errors, said("standard error of the part without null directions")),
             "seen": ("overlap", np.isfinite(found.errors), said("whether the protocol sees the overlap")),
             "twin_gram": (("twin", "vector", "vector_"), grams, said("overlap matrix of the twin, a.b / N")),
-            "twin_difference": ("twin", [far for _, far in alike.values()], said("relative distance of the curves of the twin")),
+            "twin_difference": (
+                "twin",
+                [far for _, far in alike.values()],
+                said("relative distance of the curves of the twin"),
+            ),
         },
         {
             "overlap": ("overlap", [pair.label for pair in layout.pairs], said("overlap")),

@@ -48,6 +48,19 @@ class Gaussian(eqx.Module):
         """A random observation."""
         return expected + self.std * jax.random.normal(key, expected.shape)
 
+    def deviation(self, expected: AnyArray) -> AnyArray:
+        """The standard deviation of each observed number around its mean."""
+        return jnp.broadcast_to(jnp.asarray(self.std), expected.shape)
+
+    def repeated(self, repetitions: Any) -> "Gaussian":
+        """The noise of the mean of some independent repetitions, which tells as much as all of them."""
+        return Gaussian(jnp.asarray(self.std) / jnp.sqrt(repetitions))
+
+    def ratio(self, truth: AnyArray, one: AnyArray, other: AnyArray) -> tuple[AnyArray, AnyArray]:
+        """Mean and variance of log p(y | one) - log p(y | other) for each observed number y, if `truth` is expected."""
+        variance = ((one - other) / self.std) ** 2
+        return ((truth - other) ** 2 - (truth - one) ** 2) / (2 * self.std**2), variance
+
 
 def error_probability(loss: Any) -> Any:
     """The probability of an error, Phi(-1 / sqrt(loss)): that a decision with the targets +-1 has the wrong sign.
@@ -94,8 +107,7 @@ class Counts(eqx.Module):
         gap = jnp.isnan(observed)
         share = jnp.where(gap, 0.5, observed / self.trials)
         probability = jnp.where(gap, 0.5, self._probability(expected))
-        terms = jax.scipy.special.xlogy(share, share / probability)
-        terms = terms + jax.scipy.special.xlogy(1 - share, (1 - share) / (1 - probability))
+        terms = _surprise(share, probability) + _surprise(1 - share, 1 - probability)
         # Near the observed share the root of the deviance has no derivative in this form, and its linear part takes over.
         linear = (share - probability) / jnp.sqrt(probability * (1 - probability))
         near = jnp.abs(share - probability) < 1e-6
@@ -106,6 +118,27 @@ class Counts(eqx.Module):
         """A random observation."""
         trials = jnp.broadcast_to(jnp.asarray(self.trials), expected.shape)
         return jax.random.binomial(key, trials, self._probability(expected))
+
+    def deviation(self, expected: AnyArray) -> AnyArray:
+        """The standard deviation of each observed number around its mean."""
+        probability = self._probability(expected)
+        return jnp.sqrt(self.trials * probability * (1 - probability))
+
+    def repeated(self, repetitions: Any) -> "Counts":
+        """The noise of the sum of some independent repetitions, which tells as much as all of them."""
+        return Counts(self.trials * repetitions, self.link)
+
+    def ratio(self, truth: AnyArray, one: AnyArray, other: AnyArray) -> tuple[AnyArray, AnyArray]:
+        """Mean and variance of log p(y | one) - log p(y | other) for each observed number y, if `truth` is expected."""
+        true, first, second = (self._probability(expected) for expected in (truth, one, other))
+        error, correct = jnp.log(first / second), jnp.log((1 - first) / (1 - second))
+        mean = self.trials * (true * error + (1 - true) * correct)
+        return mean, self.trials * true * (1 - true) * (error - correct) ** 2
+
+
+def _surprise(share: AnyArray, probability: AnyArray) -> AnyArray:
+    """Share log(share / probability), with a derivative also where the share is 0."""
+    return share * jnp.log(jnp.where(share > 0, share, probability) / probability)
 
 
 Noise = Gaussian | Counts

@@ -67,7 +67,9 @@ def spectrum(
     directions = np.concatenate([turned[:shown], nulls, turned[shown:]])
     names = [""] * shown + names + [UNEXPLAINED] * (len(turned) - shown)
     share = np.array([np.sum((directions @ one.T) ** 2, axis=1) for one in known.values()]).T
-    return Spectrum(directions, np.linalg.norm(directions @ jacobian.T, axis=1), np.arange(len(directions)) >= shown, share, names)
+    return Spectrum(
+        directions, np.linalg.norm(directions @ jacobian.T, axis=1), np.arange(len(directions)) >= shown, share, names
+    )
 
 
 def _ordered(jacobian: Float[np.ndarray, "numbers overlaps"], directions: Directions) -> tuple[np.ndarray, Directions]:

@@ -11,10 +11,10 @@ what it draws.
 - The infinite limit, and how Gaussian the neurons are: `plot_validation`, `plot_quantiles`, `plot_histograms`.
 - Populations of neurons, and how many of them a network needs: `plot_populations`, `plot_population_fits`.
 - Many runs: `plot_sweep`.
-- What curves of learning tell about overlaps: `plot_identifiability`.
-- What learning curves tell about overlaps: `plot_fit`.
+- What curves of learning tell about overlaps: `plot_identifiability`, `plot_fit`. Which experiment tells histories
+  apart: `plot_discriminate`, `plot_design`.
 - Results of `overlaps.studies`: `plot_admissible`, `plot_directions`, `plot_holonomy`, `plot_degeneracy`, `plot_memory`,
-  `plot_memory_table`, `plot_decoding`.
+  `plot_memory_table`, `plot_decoding`, `plot_savings`, `plot_transfer`, `plot_perturbation_assay`.
 """
 
 from overlaps.plots._activity import (
@@ -23,6 +23,10 @@ from overlaps.plots._activity import (
 )
 from overlaps.plots._decoding import plot_decoding as plot_decoding
 from overlaps.plots._degeneracy import plot_degeneracy as plot_degeneracy
+from overlaps.plots._experiments import (
+    plot_design as plot_design,
+    plot_discriminate as plot_discriminate,
+)
 from overlaps.plots._inference import plot_identifiability as plot_identifiability
 from overlaps.plots._inference_fit import plot_fit as plot_fit
 from overlaps.plots._integration import (
@@ -41,9 +45,14 @@ from overlaps.plots._memory import (
     plot_memory as plot_memory,
     plot_memory_table as plot_memory_table,
 )
+from overlaps.plots._perturbation_assay import plot_perturbation_assay as plot_perturbation_assay
 from overlaps.plots._populations import (
     plot_population_fits as plot_population_fits,
     plot_populations as plot_populations,
+)
+from overlaps.plots._relearning import (
+    plot_savings as plot_savings,
+    plot_transfer as plot_transfer,
 )
 from overlaps.plots._solutions import (
     plot_admissible as plot_admissible,

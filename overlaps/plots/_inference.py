@@ -16,18 +16,19 @@ def plot_identifiability(dataset: xr.Dataset) -> Any:
 
     - `dataset`: a result of `inference.identifiability`.
 
-    Left: the change of the curves, in units of their noise, for a unit step along each direction of overlap space; best shown
-    first. Crosses are null directions, along which the curves do not change, each with the symmetry that explains it. Right: the
-    standard error of each overlap, in the colour of visible overlaps (the function depends on them) or of invisible ones. An
-    open circle is the standard error of that part of the overlap that is at right angles to the null directions, where the
-    overlap itself has an infinite one. Returns the Figure. Raises ValueError for another Dataset.
+    Left: the change of the curves, in units of their noise, for a unit step along each direction of overlap space. The
+    directions that change the curves most come first. Crosses are null directions, along which the curves do not change, each
+    with the symmetry that explains it. Right: the standard error of each overlap, in the colour of visible overlaps (the
+    function depends on them) or of invisible ones. If a null direction changes an overlap, its standard error is infinite. The
+    open circle is then that of the part of the overlap at right angles to the null directions. Returns the Figure. Raises
+    ValueError for another Dataset.
     """
     import matplotlib.pyplot as plt
 
     if "identifiability" not in dataset.attrs:
         raise argument_error("dataset", "be a result of inference.identifiability", f"it has {list(dataset.data_vars)}")
     count = dataset.sizes["overlap"]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 2.2 + 0.2 * max(count, 10)), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 2.2 + 0.2 * max(count, 12)), layout="constrained")
     _draw_directions(left, dataset)
     _draw_errors(right, dataset)
     return figure
@@ -44,7 +45,7 @@ def _draw_directions(ax: Any, dataset: xr.Dataset) -> None:
         text, place = f"{dataset['why'].values[one]}  ", (number[one], max(sizes[one], np.finfo(float).tiny))
         ax.annotate(text, place, ha="right", va="center", fontsize="small", color=NULL)
     ax.axhline(1.0, color="0.8", linewidth=0.8, zorder=0)
-    ax.set(xlabel="direction of overlap space", ylabel="change of the curves per unit step (in units of noise)")
+    ax.set(xlabel="direction of overlap space", ylabel="change of the curves per unit step (noise)")
     ax.legend(fontsize="small")
 
 

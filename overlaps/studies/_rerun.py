@@ -9,12 +9,15 @@ import xarray as xr
 
 from overlaps import learning
 from overlaps._support import argument_error
-from overlaps.inference import identifiability
+from overlaps.inference import discriminate, identifiability
 from overlaps.integration import compare_regimes
 from overlaps.learning import restore
 from overlaps.studies._degeneracy import degeneracy
 from overlaps.studies._memory import memory
 from overlaps.studies._memory_table import memory_table
+from overlaps.studies._perturbation_assay import perturbation_assay
+from overlaps.studies._savings import savings
+from overlaps.studies._transfer import transfer
 from overlaps.studies._validate import validate
 
 # These studies write their arguments into one attribute, which has the name of the study.
@@ -22,7 +25,11 @@ STUDIES: dict[str, Callable[..., xr.Dataset]] = {
     "degeneracy": degeneracy,
     "memory": memory,
     "memory_table": memory_table,
+    "savings": savings,
+    "transfer": transfer,
     "compare_regimes": compare_regimes,
+    "discriminate": discriminate,
+    "perturbation_assay": perturbation_assay,
     "identifiability": identifiability,
 }
 SILENT = ("identifiability",)  # they show no progress
@@ -32,9 +39,10 @@ VALIDATE = ("task", "rnn", "rule", "sizes", "seeds", "key", "exact", "saves")  #
 def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
     """Run again what a Dataset describes, and return the new Dataset.
 
-    `dataset`: a result of `learn`, of `validate`, of `studies.degeneracy`, `memory` or `memory_table`, of
-    `integration.compare_regimes`, or of `inference.identifiability`. It may come from a netCDF file. The new run has all the
-    arguments of the first one, and gives the same numbers on the same machine. `progress`: whether to show a bar.
+    `dataset`: a result of `learn`, of `validate`, of `studies.degeneracy`, `memory`, `memory_table`, `savings`, `transfer` or
+    `perturbation_assay`, of `integration.compare_regimes`, or of `inference.identifiability` or `discriminate`. It may come
+    from a netCDF file. The new run has all the arguments of the first one, and gives the same numbers on the same machine.
+    `progress`: whether to show a bar.
 
     If `learn` trained a batch, the networks that are in the Dataset run again: rerun(dataset.isel(batch=0)) repeats the first
     network. A study always runs again as a whole.
@@ -64,6 +72,6 @@ def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
 def _restored(arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a study from their description."""
     arguments = {name: restore(value) for name, value in arguments.items() if name != "version"}
-    if isinstance(arguments["key"], list):
+    if isinstance(arguments.get("key"), list):
         arguments["key"] = np.asarray(arguments["key"], np.uint32)
     return arguments

@@ -3,12 +3,14 @@
 The outputs of a linear network are its Markov parameters h_0 = zm and h_k = zu vu^(k-1) vm. A task is a quadratic loss in them,
 so that the flow it causes is a combination, with coefficients that the targets set, of the fields G' = -(S_k G + G S_k) with
 S_k = 2 dh_k/dG. A direction of overlap space is null under all tasks and protocols exactly if it changes no output h and no
-repeated Lie derivative L_a h, L_a L_b h, ... along such fields. These are polynomials in G with whole coefficients. The rank of
-their derivatives modulo a prime, at a whole-numbered G, is at most the rank over the rational numbers at this G, which is at most
-the rank at almost every G. So it proves a lower bound of what is revealed.
+repeated Lie derivative L_a h, L_a L_b h, ... along such fields. These are polynomials in G with whole coefficients. Take the
+rank of their derivatives modulo a prime, at a whole-numbered G. It is at most the rank over the rational numbers at this G,
+which is at most the rank at almost every G. So it proves a lower bound of what is revealed.
 
 Derivatives come from nilpotent numbers: arrays (2^n, ...) hold the coefficients of the products of e_0 ... e_(n-1), e_i^2 = 0.
 """
+
+import itertools
 
 import numpy as np
 
@@ -32,7 +34,7 @@ class Network:
     def __init__(self, inputs, rank, outputs):
         self.size, self.markov_parameters = inputs + 2 * rank + outputs, 2 * rank + 1
         ends = np.cumsum([0, inputs, rank, rank, outputs])
-        self.m, self.u, self.v, self.z = (slice(*pair) for pair in zip(ends, ends[1:], strict=False))
+        self.m, self.u, self.v, self.z = (slice(*pair) for pair in itertools.pairwise(ends))
 
     def outputs(self, gram):
         left, vm, vu = gram[..., self.z, self.u], gram[..., self.v, self.m], gram[..., self.v, self.u]
