@@ -63,6 +63,17 @@ def test_minima_are_those_of_scipy_and_a_lost_start_stays_alone():
         assert chi2 < 1e-6
 
 
+def test_fewer_numbers_than_parameters_are_fitted_exactly():
+    def line(parameters, owners):
+        return parameters @ np.array([[1.0], [2.0], [0.5]]) - 3
+
+    def slope(parameters, owners):
+        return line(parameters, owners), np.tile([[[1.0, 2.0, 0.5]]], (len(parameters), 1, 1))
+
+    found = least_squares(line, slope, np.zeros((1, 3)), np.zeros(1, int), slots=1, most_steps=50)
+    np.testing.assert_allclose(line(found.parameters, None), 0, atol=1e-3)
+
+
 def test_derivatives_with_respect_to_overlaps_follow_from_those_of_the_factor():
     rng = np.random.default_rng(0)
     factor, weights, layout = rng.standard_normal((4, 4)), rng.standard_normal((3, 10)), TRUTH.layout

@@ -77,7 +77,7 @@ def least_squares(
         lower = chi2 < mark - SLOW
         waited, mark = np.where(lower, 0, waited + 1), np.where(lower, chi2, mark)
         q, triangle = np.linalg.qr(jacobian)
-        u, sizes, v = np.linalg.svd(triangle)
+        u, sizes, v = np.linalg.svd(triangle, full_matrices=False)
         scale = np.maximum(np.sqrt(np.mean(sizes**2, axis=1, keepdims=True)), SMALLEST)
         along = np.einsum("bij,bi->bj", u, np.einsum("bij,bi->bj", q, r))
         steep = sizes > FLAT * sizes[:, :1]
