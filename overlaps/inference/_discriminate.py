@@ -74,13 +74,15 @@ def discriminate(
       to a point.
     - `mean(protocol, hypothesis, point, ...)` and `deviation`: mean and standard deviation of each observed number.
 
-    `rerun` repeats it, if its arguments can be written down. Variability between animals beyond the noise is not included: a
-    hypothesis is one network. Raises ValueError for arguments that do not fit, and for networks that diverge.
+    `rerun` repeats it, if its arguments can be written down, which a lambda and `Counts` cannot. Variability between animals
+    beyond the noise is not included: a hypothesis is one network. Raises ValueError for arguments that do not fit, and for
+    networks that diverge.
     """
     power, level, draws = _probability("power", power), _probability("level", level), count("draws", draws)
     repetitions = real_array("repetitions", repetitions, ndim=1)
-    if not repetitions.size or np.any(repetitions < 1) or np.any(np.diff(repetitions) <= 0):
-        raise argument_error("repetitions", "be increasing numbers of at least 1", f"{repetitions.tolist()} came")
+    whole = np.all(repetitions == np.round(repetitions))
+    if not repetitions.size or not whole or repetitions[0] < 1 or np.any(np.diff(repetitions) <= 0):
+        raise argument_error("repetitions", "be increasing whole numbers of at least 1", f"{repetitions.tolist()} came")
     if isinstance(saves, list) and all(isinstance(one, float) for one in saves):
         saves = np.asarray(saves)  # learning times, and not a number of points for each phase
     with jax.enable_x64(True):
@@ -106,6 +108,7 @@ def discriminate(
     dataset = xr.concat(parts, names, **options).set_coords(["time", "phase"])
     dataset = dataset.assign_coords(repetition=("repetition", repetitions, said("independent repetitions of the experiment")))
     given = {"hypotheses": list(dict(hypotheses).items()), "protocols": list(dict(protocols).items()), "rnn": rnn}
+    saves = saves if isinstance(saves, list) or np.ndim(saves) == 0 else np.asarray(saves, float)
     given |= {"observe": observe, "noise": noise.std if isinstance(noise, Gaussian) else noise, "power": power}
     given |= {"level": level, "repetitions": repetitions, "draws": draws, "saves": saves, "times": times, "key": key}
     dataset.attrs = {"discriminate": json.dumps(describe(given)), "power": power, "level": level, "draws": draws}
