@@ -105,7 +105,7 @@ def test_random_protocols_may_all_diverge_but_noise_must_fit():
     found = designed(**fast, starts=1, steps=2, draws=3)
     assert found["random_d_prime"].values.tolist() == [[0.0, 0.0, 0.0]]
     assert found["gain"].item() == np.inf
-    with pytest.raises(ValueError, match=r"`noise` must broadcast to the shape \(8, 20, 1, 1\)"):
+    with pytest.raises(ValueError, match=r"`noise` must broadcast to what is observed, with the shape \(8, 20, 1, 1\)"):
         designed(noise=np.full(7, STD))  # it would make seven measurements of one
 
 

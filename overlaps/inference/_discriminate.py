@@ -13,7 +13,7 @@ from overlaps._support import argument_error, count, number, random_key, real_ar
 from overlaps.dynamics import RNN
 from overlaps.inference._experiment import DIMENSIONS, Experiment
 from overlaps.inference._hypotheses import named, pairs_of, states_of
-from overlaps.inference._noise import Gaussian, Noise
+from overlaps.inference._noise import Gaussian, Noise, noise_of, require_fitting
 from overlaps.inference._power import Ratio, simulated_scores
 from overlaps.learning import describe, lags_of
 
@@ -74,7 +74,7 @@ def discriminate(
       to a point.
     - `mean(protocol, hypothesis, point, ...)` and `deviation`: mean and standard deviation of each observed number.
 
-    `rerun` repeats it, if its arguments can be written down, which a lambda and `Counts` cannot. Variability between animals
+    `rerun` repeats it, if its arguments can be written down, which a lambda cannot. Variability between animals
     beyond the noise is not included: a hypothesis is one network. Raises ValueError for arguments that do not fit, and for
     networks that diverge.
     """
@@ -127,11 +127,13 @@ def _from_the_start(experiment: Experiment) -> tuple[Experiment, int]:
     saves = experiment.saves if isinstance(experiment.saves, list) else [experiment.saves] * len(experiment.phases)
     if np.ndim(saves[0]) == 0 or not np.size(saves[0]) or saves[0][0] == 0:
         return experiment, 0
-    return dataclasses.replace(experiment, saves=[np.append(0.0, saves[0]), *saves[1:]]), 1
+    # The noise, which may be an array, belongs to the other points.
+    return dataclasses.replace(experiment, noise=noise_of(1.0), saves=[np.append(0.0, saves[0]), *saves[1:]]), 1
 
 
 def _compared(name: str, experiment: Experiment, states: dict[str, Any]) -> tuple[xr.Dataset, np.ndarray]:
     """What the observed numbers of an experiment tell about each pair, and what is expected under each hypothesis."""
+    noise = experiment.noise
     experiment, added = _from_the_start(experiment)
     courses = [experiment.trajectory(state) for state in states.values()]
     whole = np.stack([getattr(course, experiment.observe) for course in courses])
@@ -143,7 +145,7 @@ def _compared(name: str, experiment: Experiment, states: dict[str, Any]) -> tupl
     start = np.broadcast_to(whole[:, :1], expected.shape)
     labelled = experiment.labelled(courses[0], whole[0]).isel(time=slice(added, None))
     pairs, labels = pairs_of(list(states))
-    noise = experiment.noise
+    require_fitting(noise, expected.shape[1:])
     ratios = [Ratio.of(noise, expected[first], expected[second]) for first, second in pairs]
     divergence = np.zeros((len(states), len(states)))
     for (first, second), ratio in zip(pairs, ratios, strict=True):

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, is_traced, real_array
+from overlaps.learning import describable
 
 CERTAIN = 1e-9  # probabilities are kept at least so far from 0 and 1
 
@@ -34,7 +35,7 @@ class Gaussian(eqx.Module):
 
     def weights(self, expected: AnyArray) -> AnyArray:
         """The root of the Fisher information that each observed number gives about its expectation."""
-        return 1 / self.deviation(expected)
+        return jnp.broadcast_to(1 / jnp.asarray(self.std), expected.shape)
 
     def residuals(self, expected: AnyArray, observed: AnyArray) -> AnyArray:
         """Standardised deviations. Half the sum of their squares is minus the log likelihood, up to a constant.
@@ -42,15 +43,15 @@ class Gaussian(eqx.Module):
         A gap in what was observed, which is NaN, has no deviation.
         """
         gap = jnp.isnan(observed)
-        return jnp.where(gap, 0.0, (jnp.where(gap, 0.0, observed) - expected) / self.deviation(expected))
+        return jnp.where(gap, 0.0, (jnp.where(gap, 0.0, observed) - expected) / self.std)
 
     def draw(self, key: Any, expected: AnyArray) -> AnyArray:
         """A random observation."""
-        return expected + self.deviation(expected) * jax.random.normal(key, expected.shape)
+        return expected + self.std * jax.random.normal(key, expected.shape)
 
     def deviation(self, expected: AnyArray) -> AnyArray:
         """The standard deviation of each observed number around its mean."""
-        return _for_each("noise", self.std, expected)
+        return jnp.broadcast_to(jnp.asarray(self.std), expected.shape)
 
     def repeated(self, repetitions: Any) -> "Gaussian":
         """The noise of the mean of some independent repetitions, which tells as much as all of them."""
@@ -58,8 +59,8 @@ class Gaussian(eqx.Module):
 
     def ratio(self, truth: AnyArray, one: AnyArray, other: AnyArray) -> tuple[AnyArray, AnyArray]:
         """Mean and variance of log p(y | one) - log p(y | other) for each observed number y, if `truth` is expected."""
-        std = self.deviation(truth)
-        return ((truth - other) ** 2 - (truth - one) ** 2) / (2 * std**2), ((one - other) / std) ** 2
+        variance = ((one - other) / self.std) ** 2
+        return ((truth - other) ** 2 - (truth - one) ** 2) / (2 * self.std**2), variance
 
 
 def error_probability(loss: Any) -> Any:
@@ -78,21 +79,20 @@ class Counts(eqx.Module):
     - `link`: the function, made of jax.numpy, from what is observed to the probability of an error. By default it is
       `error_probability`, for an observed loss.
 
-    Raises ValueError unless all numbers of trials are above 0.
+    Raises ValueError unless all numbers of trials are above 0 and `link` is a function.
     """
 
     trials: Float[AnyArray, "*observed"]
     link: Callable[[Any], Any] = eqx.field(static=True)
 
     def __init__(self, trials: Any, link: Callable[[Any], Any] = error_probability):
+        if not callable(link):
+            raise argument_error("link", "be a function from what is observed to a probability", f"{link!r} came")
         self.trials, self.link = _positive("trials", trials), link
 
     def mean(self, expected: AnyArray) -> AnyArray:
         """The mean of what is observed."""
-        return self._trials(expected) * self._probability(expected)
-
-    def _trials(self, expected: AnyArray) -> AnyArray:
-        return _for_each("trials", self.trials, expected)
+        return self.trials * self._probability(expected)
 
     def _probability(self, expected: AnyArray) -> AnyArray:
         return jnp.clip(self.link(expected), CERTAIN, 1 - CERTAIN)
@@ -100,7 +100,7 @@ class Counts(eqx.Module):
     def weights(self, expected: AnyArray) -> AnyArray:
         """The root of the Fisher information that each observed number gives about its expectation."""
         probability, slope = jax.jvp(self._probability, (expected,), (jnp.ones_like(expected),))
-        return jnp.abs(slope) * jnp.sqrt(self._trials(expected) / (probability * (1 - probability)))
+        return jnp.abs(slope) * jnp.sqrt(self.trials / (probability * (1 - probability)))
 
     def residuals(self, expected: AnyArray, observed: AnyArray) -> AnyArray:
         """Deviance residuals. Half the sum of their squares is minus the log likelihood, up to a constant.
@@ -108,23 +108,24 @@ class Counts(eqx.Module):
         A gap in what was observed, which is NaN, has no deviation.
         """
         gap = jnp.isnan(observed)
-        share = jnp.where(gap, 0.5, observed / self._trials(expected))
+        share = jnp.where(gap, 0.5, observed / self.trials)
         probability = jnp.where(gap, 0.5, self._probability(expected))
         terms = _surprise(share, probability) + _surprise(1 - share, 1 - probability)
         # Near the observed share the root of the deviance has no derivative in this form, and its linear part takes over.
         linear = (share - probability) / jnp.sqrt(probability * (1 - probability))
         near = jnp.abs(share - probability) < 1e-6
         root = jnp.sign(share - probability) * jnp.sqrt(2 * jnp.where(near, 1.0, jnp.maximum(terms, 0.0)))
-        return jnp.sqrt(self._trials(expected)) * jnp.where(near, linear, root)
+        return jnp.sqrt(self.trials) * jnp.where(near, linear, root)
 
     def draw(self, key: Any, expected: AnyArray) -> AnyArray:
         """A random observation."""
-        return jax.random.binomial(key, self._trials(expected), self._probability(expected))
+        trials = jnp.broadcast_to(jnp.asarray(self.trials), expected.shape)
+        return jax.random.binomial(key, trials, self._probability(expected))
 
     def deviation(self, expected: AnyArray) -> AnyArray:
         """The standard deviation of each observed number around its mean."""
         probability = self._probability(expected)
-        return jnp.sqrt(self._trials(expected) * probability * (1 - probability))
+        return jnp.sqrt(self.trials * probability * (1 - probability))
 
     def repeated(self, repetitions: Any) -> "Counts":
         """The noise of the sum of some independent repetitions, which tells as much as all of them."""
@@ -134,9 +135,8 @@ class Counts(eqx.Module):
         """Mean and variance of log p(y | one) - log p(y | other) for each observed number y, if `truth` is expected."""
         true, first, second = (self._probability(expected) for expected in (truth, one, other))
         error, correct = jnp.log(first / second), jnp.log((1 - first) / (1 - second))
-        trials = self._trials(truth)
-        mean = trials * (true * error + (1 - true) * correct)
-        return mean, trials * true * (1 - true) * (error - correct) ** 2
+        mean = self.trials * (true * error + (1 - true) * correct)
+        return mean, self.trials * true * (1 - true) * (error - correct) ** 2
 
 
 def _surprise(share: AnyArray, probability: AnyArray) -> AnyArray:
@@ -145,6 +145,7 @@ def _surprise(share: AnyArray, probability: AnyArray) -> AnyArray:
 
 
 Noise = Gaussian | Counts
+describable("overlaps.inference", Gaussian, Counts)
 
 
 def noise_of(noise: Any) -> Noise:
@@ -152,14 +153,15 @@ def noise_of(noise: Any) -> Noise:
     return noise if isinstance(noise, Gaussian | Counts) else Gaussian(noise)
 
 
-def _for_each(name: str, values: Any, expected: AnyArray) -> AnyArray:
-    """The values, a number or an array, for each observed number. Raises ValueError for an array that does not fit."""
-    shape = np.shape(expected)
+def require_fitting(noise: Noise, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless the numbers of the noise broadcast to observations of this shape."""
+    given = np.shape(noise.std if isinstance(noise, Gaussian) else noise.trials)
     try:
-        return jnp.broadcast_to(jnp.asarray(values), shape)
+        fits = np.broadcast_shapes(given, shape) == shape
     except ValueError:
-        must, came = f"broadcast to the shape {shape} of what is observed", f"its shape is {np.shape(values)}"
-        raise argument_error(name, must, came) from None
+        fits = False
+    if not fits:
+        raise argument_error("noise", f"broadcast to what is observed, with the shape {shape}", f"its shape is {given}")
 
 
 def _positive(name: str, value: Any) -> Any:
