@@ -100,6 +100,16 @@ def test_points_for_several_pairs_raise_the_smallest_sum():
 
 
 @pytest.mark.slow
+def test_random_protocols_may_all_diverge_but_noise_must_fit():
+    fast = {"start": START | {"learning rate": 0.01}, "bounds": BOUNDS | {"learning rate": (0.01, 1e4)}}
+    found = designed(**fast, starts=1, steps=2, draws=3)
+    assert found["random_d_prime"].values.tolist() == [[0.0, 0.0, 0.0]]
+    assert found["gain"].item() == np.inf
+    with pytest.raises(ValueError, match=r"`noise` must broadcast to what is observed, with the shape \(8, 20, 1, 1\)"):
+        designed(noise=np.full(7, STD))  # it would make seven measurements of one
+
+
+@pytest.mark.slow
 def test_choices_are_enumerated_and_the_budget_of_flows_is_kept():
     start = {"rate": 0.4, "amplitude": 1.0, "first": 1.0, "second": 1.0}
     bounds = BOUNDS | {"first": (0.5, 2.0), "second": (0.5, 2.0)}
@@ -130,6 +140,10 @@ def test_the_smallest_pair_of_three_counts():
         ({"points": 1}, "at least 2 for each of the 1 phases"),
         ({"hypotheses": {"one": NET, "two": NET.sample(20, key=0)}}, "networks of one kind and size"),
         ({"builds": 3}, "functions from numbers to a protocol"),
+        ({"builds": {"one": 3}}, "hold functions from numbers to a protocol"),
+        ({"builds": task_of}, r"make a Phase\(name, task, rule\)"),
+        ({"builds": lambda numbers: []}, r"make a Phase\(name, task, rule\)"),
+        ({"builds": of_flows}, "read no other numbers than rate, amplitude, learning rate, but it reads 'first'"),
     ],
 )
 def test_errors(options, message):

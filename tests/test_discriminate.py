@@ -140,6 +140,12 @@ def test_three_hypotheses_and_protocols_of_other_lengths():
     assert np.all(three["accuracy"] >= 1 / 3 - 4 * np.sqrt(2 / 9 / 600))
 
 
+def test_power_below_the_level_takes_one_repetition():
+    ratio = Ratio(-0.005, 0.01, 0.005, 0.01)  # d' = 0.1
+    assert ratio.power(1, 0.05) > 0.04
+    assert ratio.repetitions(0.04, 0.05) == 1
+
+
 @pytest.mark.slow
 def test_counts_of_errors():
     """Mean and variance of the log likelihood ratio by summation over all outcomes, and simulated experiments."""
@@ -168,11 +174,13 @@ def test_it_is_repeated_from_its_description(dataset, tmp_path):
     dataset.to_netcdf(tmp_path / "power.nc")
     assert ov.rerun(dataset).identical(dataset)
     assert json.loads(dataset.attrs["discriminate"])["noise"] == STD
+    whole = compared(protocols={"flow": protocol(rule=ov.GradientFlow(2.0))}, saves=np.array([0, 1, 2]))
+    assert ov.rerun(whole).identical(whole)
 
 
 @pytest.mark.slow
 def test_a_point_before_learning_is_added_where_none_is_measured(dataset):
-    later = compared(saves=np.array([0.2, 0.4, 0.6]))
+    later = compared(saves=np.array([0.2, 0.4, 0.6]), noise=np.full((3, 1, 1, 1), STD))
     assert later["time"][0].values == pytest.approx([0.2, 0.4, 0.6])
     np.testing.assert_allclose(later["accumulated"][0, 0, -1], dataset["accumulated"][0, 0, -1], rtol=1e-10)
     assert later["d_prime_without_learning"].item() < 1e-10
@@ -185,6 +193,8 @@ def test_its_figure_draws_curves_information_and_power(dataset):
     np.testing.assert_array_equal(left.lines[0].get_ydata(), dataset["mean"][0, 0, :, lag, 0, 0])
     np.testing.assert_array_equal(middle.lines[0].get_ydata(), dataset["accumulated"][0, 0])
     np.testing.assert_array_equal(right.lines[0].get_ydata(), dataset["predicted_power"][0, 0])
+    renamed = dataset.assign_coords(hypothesis=["A / B", "C"], pair=["A / B / C"])
+    assert [text.get_text() for text in ov.plots.plot_discriminate(renamed).axes[0].get_legend().texts] == ["A / B", "C"]
     plt.close("all")
     with pytest.raises(ValueError, match=r"a result of inference\.discriminate"):
         ov.plots.plot_discriminate(dataset.drop_attrs())
@@ -195,11 +205,15 @@ def test_its_figure_draws_curves_information_and_power(dataset):
     [
         ({"one": NET}, None, {}, "at least 2 names"),
         ({"one": NET, "two": 3}, None, {}, "'two' is 3"),
+        ({"one": NET, "two": (NET, protocol().task)}, None, {}, r"hold as a protocol a Phase\(name, task, rule\)"),
+        ({"one": NET, "two": (NET, protocol(rule=ov.GradientDescent(50.0, 30)))}, None, {}, "that of 'two' does"),
         ({"one": NET, "two": ov.Overlaps(np.stack([NET.gram] * 2))}, None, {}, "'two' is a batch"),
         (None, {}, {}, "at least 1 names"),
         (None, {"test": protocol(rule=ov.GradientDescent(50.0, 30))}, {}, "diverges in 'test'"),
         (None, None, {"level": 1.0}, "a probability below 1"),
-        (None, None, {"repetitions": [0, 1]}, "increasing numbers of at least 1"),
+        (None, None, {"repetitions": [0, 1]}, "increasing whole numbers of at least 1"),
+        (None, None, {"repetitions": [1.5]}, "increasing whole numbers of at least 1"),
+        (None, None, {"noise": np.ones(7)}, r"`noise` must broadcast to what is observed, with the shape \(4, 20, 1, 1\)"),
     ],
 )
 def test_errors(hypotheses, protocols, options, message):

@@ -70,13 +70,16 @@ def design(
     - `search(choice, start, evaluation)`: the smallest d' of a pair, the best so far on the way of each climb.
       `found(choice, start, parameter)`: the best place of each climb, and `found_d_prime(choice, start)` its d'.
     - `random_d_prime(choice, draw)`: the smallest d' of the random protocols. `gain`: the d' of the best protocol over the
-      largest of these.
+      largest of these; infinite if a network diverges in all of these.
 
     Protocols in which a network diverges count as d' = 0. Other numbers need no compilation, if `build` is the same function.
     Raises ValueError for arguments that do not fit.
     """
     builds = {"": build} if callable(build) else named("build", build, 1, "functions from numbers to a protocol")
-    names, ends, first = _box(start, bounds)
+    if not all(callable(one) for one in builds.values()):
+        raise argument_error("build", "hold functions from numbers to a protocol", f"{list(builds.values())} came")
+    names, ends, values = _box(start, bounds)
+    first = (np.array(values) - ends[0]) / (ends[1] - ends[0])
     starts, steps = count("starts", starts), count("steps", steps)
     draws = count("draws", draws, least=max(starts - 1, 1))
     total = None if duration is None else np.asarray(number("duration", duration, above=0.0))
@@ -87,7 +90,7 @@ def design(
             raise argument_error("hypotheses", "be networks of one kind and size", f"{list(states.values())} came")
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *states.values())
         question = Question(stacked, rnn, noise_of(noise), total, during, observe, count("points", points))
-        begun = [question.experiment(one({name: float(start[name]) for name in names})) for one in builds.values()]
+        begun = [question.experiment(_built(one, dict(zip(names, values, strict=True)))) for one in builds.values()]
         lags = lags_of(times, begun[0].phases[0].task, rnn)
         question = dataclasses.replace(question, lags=lags)
         runs: dict[str, Climbs] = {}
@@ -123,19 +126,28 @@ def best_protocol(dataset: xr.Dataset) -> list[Phase]:
     return restore(json.loads(dataset.attrs["protocol"]))
 
 
-def _box(start: Any, bounds: Any) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    """The names of the parameters, their bounds (2, parameter), and the first place between 0 and 1."""
-    names = tuple(named("bounds", bounds, 1, "pairs (lowest, highest)"))
+def _built(build: Any, numbers: dict[str, float]) -> Any:
+    """The protocol for these numbers."""
+    try:
+        return build(numbers)
+    except KeyError as error:
+        must, came = f"read no other numbers than {', '.join(numbers)}", f"it reads {error}"
+        raise argument_error("build", must, came, "Add this number to `start` and to `bounds`.") from error
+
+
+def _box(start: Any, bounds: Any) -> tuple[tuple[str, ...], np.ndarray, list[float]]:
+    """The names of the parameters, their bounds (2, parameter), and their first values."""
+    bounds, start = named("bounds", bounds, 1, "pairs (lowest, highest)"), named("start", start, 1, "numbers")
+    names = tuple(bounds)
     ends = real_array("bounds", [bounds[name] for name in names], ndim=2)
     if ends.shape[1] != 2 or np.any(ends[:, 0] >= ends[:, 1]):
-        raise argument_error("bounds", "hold pairs (lowest, highest)", f"{dict(bounds)} came")
-    if set(named("start", start, 1, "numbers")) != set(names):
+        raise argument_error("bounds", "hold pairs (lowest, highest)", f"{bounds} came")
+    if set(start) != set(names):
         raise argument_error("start", f"have the names {', '.join(names)} of `bounds`", f"{list(start)} came")
-    values = np.array([number(f"start[{name!r}]", start[name]) for name in names])
-    place = (values - ends[:, 0]) / (ends[:, 1] - ends[:, 0])
-    if np.any((place < 0) | (place > 1)):
-        raise argument_error("start", "lie within `bounds`", f"{dict(start)} came")
-    return names, ends.T, place
+    values = [number(f"start[{name!r}]", start[name]) for name in names]
+    if np.any((values < ends[:, 0]) | (values > ends[:, 1])):
+        raise argument_error("start", "lie within `bounds`", f"{start} came")
+    return names, ends.T, values
 
 
 def _labelled(
@@ -152,7 +164,7 @@ def _labelled(
     longest = max(len(way) for run in runs.values() for way in run.search)
     search = [[np.pad(way, (0, longest - len(way)), mode="edge") for way in run.search] for run in runs.values()]
     record = np.exp([run.values for run in runs.values()])
-    gain = told.d_prime.min() / np.max(random)
+    gain = told.d_prime.min() / np.max(random) if np.any(random > 0) else np.inf
     phases = [experiment.phases[index].name for index in phase_of_rows(np.asarray(told.time), experiment.durations)]
     return xr.Dataset(
         {

@@ -13,7 +13,7 @@ from overlaps._support import argument_error, count, number, random_key, real_ar
 from overlaps.dynamics import RNN
 from overlaps.inference._experiment import DIMENSIONS, Experiment
 from overlaps.inference._hypotheses import named, pairs_of, states_of
-from overlaps.inference._noise import Gaussian, Noise
+from overlaps.inference._noise import Gaussian, Noise, noise_of, require_fitting
 from overlaps.inference._power import Ratio, simulated_scores
 from overlaps.learning import describe, lags_of
 
@@ -74,13 +74,15 @@ def discriminate(
       to a point.
     - `mean(protocol, hypothesis, point, ...)` and `deviation`: mean and standard deviation of each observed number.
 
-    `rerun` repeats it, if its arguments can be written down. Variability between animals beyond the noise is not included: a
-    hypothesis is one network. Raises ValueError for arguments that do not fit, and for networks that diverge.
+    `rerun` repeats it, if its arguments can be written down, which a lambda cannot. Variability between animals
+    beyond the noise is not included: a hypothesis is one network. Raises ValueError for arguments that do not fit, and for
+    networks that diverge.
     """
     power, level, draws = _probability("power", power), _probability("level", level), count("draws", draws)
     repetitions = real_array("repetitions", repetitions, ndim=1)
-    if not repetitions.size or np.any(repetitions < 1) or np.any(np.diff(repetitions) <= 0):
-        raise argument_error("repetitions", "be increasing numbers of at least 1", f"{repetitions.tolist()} came")
+    whole = np.all(repetitions == np.round(repetitions))
+    if not repetitions.size or not whole or repetitions[0] < 1 or np.any(np.diff(repetitions) <= 0):
+        raise argument_error("repetitions", "be increasing whole numbers of at least 1", f"{repetitions.tolist()} came")
     if isinstance(saves, list) and all(isinstance(one, float) for one in saves):
         saves = np.asarray(saves)  # learning times, and not a number of points for each phase
     with jax.enable_x64(True):
@@ -106,6 +108,7 @@ def discriminate(
     dataset = xr.concat(parts, names, **options).set_coords(["time", "phase"])
     dataset = dataset.assign_coords(repetition=("repetition", repetitions, said("independent repetitions of the experiment")))
     given = {"hypotheses": list(dict(hypotheses).items()), "protocols": list(dict(protocols).items()), "rnn": rnn}
+    saves = saves if isinstance(saves, list) or np.ndim(saves) == 0 else np.asarray(saves, float)
     given |= {"observe": observe, "noise": noise.std if isinstance(noise, Gaussian) else noise, "power": power}
     given |= {"level": level, "repetitions": repetitions, "draws": draws, "saves": saves, "times": times, "key": key}
     dataset.attrs = {"discriminate": json.dumps(describe(given)), "power": power, "level": level, "draws": draws}
@@ -124,11 +127,13 @@ def _from_the_start(experiment: Experiment) -> tuple[Experiment, int]:
     saves = experiment.saves if isinstance(experiment.saves, list) else [experiment.saves] * len(experiment.phases)
     if np.ndim(saves[0]) == 0 or not np.size(saves[0]) or saves[0][0] == 0:
         return experiment, 0
-    return dataclasses.replace(experiment, saves=[np.append(0.0, saves[0]), *saves[1:]]), 1
+    # The noise, which may be an array, belongs to the other points.
+    return dataclasses.replace(experiment, noise=noise_of(1.0), saves=[np.append(0.0, saves[0]), *saves[1:]]), 1
 
 
 def _compared(name: str, experiment: Experiment, states: dict[str, Any]) -> tuple[xr.Dataset, np.ndarray]:
     """What the observed numbers of an experiment tell about each pair, and what is expected under each hypothesis."""
+    noise = experiment.noise
     experiment, added = _from_the_start(experiment)
     courses = [experiment.trajectory(state) for state in states.values()]
     whole = np.stack([getattr(course, experiment.observe) for course in courses])
@@ -140,7 +145,7 @@ def _compared(name: str, experiment: Experiment, states: dict[str, Any]) -> tupl
     start = np.broadcast_to(whole[:, :1], expected.shape)
     labelled = experiment.labelled(courses[0], whole[0]).isel(time=slice(added, None))
     pairs, labels = pairs_of(list(states))
-    noise = experiment.noise
+    require_fitting(noise, expected.shape[1:])
     ratios = [Ratio.of(noise, expected[first], expected[second]) for first, second in pairs]
     divergence = np.zeros((len(states), len(states)))
     for (first, second), ratio in zip(pairs, ratios, strict=True):

@@ -22,6 +22,14 @@ DIMENSIONS = {
 ROUNDING = 1e-6  # of learning times, relative to the duration of a phase
 
 
+def phases_in(name: str, verb: str, protocol: Any) -> list[Phase]:
+    """The phases of a protocol. The argument `name` must be, hold or make it. Raises ValueError for anything else."""
+    phases = [protocol] if isinstance(protocol, Phase) else protocol
+    if not isinstance(phases, Sequence) or not phases or not all(isinstance(phase, Phase) for phase in phases):
+        raise argument_error(name, f"{verb} a Phase(name, task, rule), or a list of them", f"{protocol!r} came")
+    return list(phases)
+
+
 @dataclasses.dataclass(frozen=True)
 class Experiment:
     """What is done and what is observed. `saves` and `times` are as in `trajectory`."""
@@ -46,9 +54,7 @@ class Experiment:
         key: Any = None,
     ) -> "Experiment":
         """An experiment of these arguments. Raises ValueError for arguments that do not fit."""
-        phases = [protocol] if isinstance(protocol, Phase) else protocol
-        if not isinstance(phases, Sequence) or not phases or not all(isinstance(phase, Phase) for phase in phases):
-            raise argument_error("protocol", "be a Phase(name, task, rule), or a list of them", f"{protocol!r} came")
+        phases = phases_in("protocol", "be", protocol)
         if not isinstance(rnn, RNN):
             raise argument_error("rnn", "be an RNN", f"{type(rnn).__name__} came")
         choice("observe", observe, DIMENSIONS)
@@ -60,7 +66,7 @@ class Experiment:
             mend = "Pass Counts(trials, link) with a link of your own, or observe the loss."
             raise argument_error("noise", "have a link that fits what is observed", "`error_probability` takes a loss", mend)
         key = None if key is None else random_key("key", key)
-        return cls(list(phases), rnn, observe, noise, saves, times, key)
+        return cls(phases, rnn, observe, noise, saves, times, key)
 
     def trajectory(self, state: State, reverse: bool = False) -> Trajectory:
         """The course of the experiment with a network that starts as `state`."""

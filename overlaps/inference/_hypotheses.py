@@ -10,7 +10,8 @@ import numpy as np
 from overlaps._support import argument_error
 from overlaps.connectivity import State
 from overlaps.dynamics import RNN
-from overlaps.learning import Phase, trajectory
+from overlaps.inference._experiment import phases_in
+from overlaps.learning import trajectory
 
 
 def named(name: str, value: Any, least: int, kind: str) -> dict[str, Any]:
@@ -41,9 +42,9 @@ def states_of(hypotheses: Any, rnn: RNN, key: Any) -> dict[str, State]:
             came = f"{name!r} is a batch" if isinstance(state, State) else f"{name!r} is {state!r}"
             raise argument_error("hypotheses", "hold single networks, or pairs of a network and a protocol", came)
         if history is not None:
-            phases = [history] if isinstance(history, Phase) else list(history)
+            phases = phases_in("hypotheses", "hold as a protocol", history)
             state = trajectory(state, phases, rnn, saves=2, key=jax.random.fold_in(key, index)).final
-            if not np.all(np.isfinite(state.factor)):
+            if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state)):
                 mend = "Lower the learning rate of its protocol."
                 raise argument_error("hypotheses", "have histories that do not diverge", f"that of {name!r} does", mend)
         result[name] = state

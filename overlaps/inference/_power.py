@@ -61,7 +61,7 @@ class Ratio(NamedTuple):
     def repetitions(self, power: float, level: float) -> float:
         """The whole number of repetitions from which on the test has this power; infinite for equal hypotheses."""
         root = norm.isf(level) * np.sqrt(self.null_variance) + norm.ppf(power) * np.sqrt(self.variance)
-        return float(np.ceil(max((root / self.information) ** 2, 1.0))) if self.variance > 0 else np.inf
+        return float(np.ceil(max((max(root, 0.0) / self.information) ** 2, 1.0))) if self.variance > 0 else np.inf
 
 
 def simulated_scores(noise: Noise, expected: AnyArray, repetitions: AnyArray, draws: int, key: Any) -> np.ndarray:

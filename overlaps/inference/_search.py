@@ -14,11 +14,11 @@ from scipy.optimize import minimize
 from overlaps._support import AnyArray, argument_error
 from overlaps.connectivity import State
 from overlaps.dynamics import RNN
-from overlaps.inference._experiment import Experiment
+from overlaps.inference._experiment import Experiment, phases_in
 from overlaps.inference._hypotheses import pairs_of
 from overlaps.inference._noise import Noise
 from overlaps.inference._power import Ratio
-from overlaps.learning import BARRIERS_STAY, GradientFlow, Phase, compiled
+from overlaps.learning import BARRIERS_STAY, GradientFlow, compiled
 
 DIVERGED = 1e3  # what a climb, which minimises -log d', sees where a network diverges or the hypotheses are equal
 
@@ -48,7 +48,7 @@ class Question(eqx.Module):
 
     def experiment(self, protocol: Any) -> Experiment:
         """The experiment with a protocol: with its total learning time, and its measured points shared among the phases."""
-        phases = [protocol] if isinstance(protocol, Phase) else list(protocol)
+        phases = phases_in("build", "make", protocol)
         if self.duration is not None:
             rules = [phase.rule for phase in phases if isinstance(phase.rule, GradientFlow)]
             if len(rules) < len(phases):

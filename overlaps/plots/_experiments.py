@@ -1,5 +1,6 @@
 """Figures of experiments that tell histories apart: their power, and the search for the best one."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def plot_discriminate(dataset: xr.Dataset, pair: int = 0) -> Any:
         raise argument_error("dataset", "be a result of inference.discriminate", f"it has {list(dataset.data_vars)}")
     rows = dataset.sizes["protocol"]
     figure, axes = plt.subplots(rows, 3, figsize=(13.5, 3.4 * rows), layout="constrained", squeeze=False)
-    names = str(dataset["pair"].values[pair]).split(" / ")
+    names = list(itertools.combinations(dataset["hypothesis"].values, 2))[pair]
     for index, (left, middle, right) in enumerate(axes):
         one = dataset.isel(protocol=index, pair=pair)
         shown = one.isel(_most_telling(one["information"]))
