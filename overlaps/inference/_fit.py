@@ -74,7 +74,7 @@ def fit(
     - `observed`, `error_bar`, `predicted` and `residual` (in units of the noise): data and fitted curve. Those of a second
       protocol have the names `observed_2` and so on, and dimensions such as `time_2`.
 
-    `rerun` repeats a fit, since the Dataset holds the data, unless the noise is `Counts`.
+    `rerun` repeats a fit, since the Dataset holds the data.
 
     Raises ValueError for arguments that do not fit, and RuntimeError if all starts diverge under the protocol.
 
