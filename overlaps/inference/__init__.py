@@ -19,6 +19,7 @@ from overlaps.inference._design import (
 )
 from overlaps.inference._discriminate import discriminate as discriminate
 from overlaps.inference._fit import fit as fit
+from overlaps.inference._fit_dataset import fit_arguments as fit_arguments
 from overlaps.inference._identifiability import identifiability as identifiability
 from overlaps.inference._noise import (
     Counts as Counts,

@@ -1,6 +1,7 @@
 """An experiment: what is done with a network, what is observed meanwhile, and the noise of the observation."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from overlaps._support import AnyArray, argument_error, choice, random_key, said
 from overlaps.connectivity import State
 from overlaps.dynamics import RNN
 from overlaps.inference._noise import Counts, Noise, error_probability, noise_of, require_fitting
-from overlaps.learning import GradientDescent, Phase, Trajectory, lags_of, trajectory
+from overlaps.learning import GradientDescent, Phase, Trajectory, describe, lags_of, trajectory
 
 DIMENSIONS = {
     "loss": ("time",),
@@ -122,6 +123,24 @@ class Experiment:
             raise argument_error("observations", must, f"there is none in {', '.join(empty)}")
         lags = np.asarray(data["lag"].values, float) if "lag" in data.coords else None
         return dataclasses.replace(self, saves=saves, times=lags)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """An experiment whose tasks, noise and key are given later. Two are equal if the rest of their descriptions is equal."""
+
+    experiment: Experiment = dataclasses.field(compare=False)
+    description: str
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> "Settings":
+        phases = [(phase.name, phase.rule) for phase in experiment.phases]
+        rest = [*phases, experiment.rnn, experiment.observe, experiment.saves, experiment.times]
+        return cls(experiment, json.dumps(describe(rest)))
+
+    def experiment_with(self, tasks: list[Any], noise: Any, key: Any) -> Experiment:
+        phases = [dataclasses.replace(one, task=task) for one, task in zip(self.experiment.phases, tasks, strict=True)]
+        return dataclasses.replace(self.experiment, phases=phases, noise=noise, key=key)
 
 
 def phase_of_rows(

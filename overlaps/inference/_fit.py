@@ -15,6 +15,7 @@ from overlaps.inference._fit_dataset import fit_dataset
 from overlaps.inference._fit_result import Result
 from overlaps.inference._levenberg_marquardt import Minima, least_squares
 from overlaps.inference._measurements import Measurement, Model, measurements_of
+from overlaps.inference._noise import Gaussian
 from overlaps.learning import describe
 
 SLOTS = 32  # networks side by side in the compiled program
@@ -70,8 +71,10 @@ def fit(
       whether its chi2 is above the smallest one by less than 1.
     - `twin_gram(twin, vector, vector_)`, `twin_chi2(twin)` and `alike(twin)`: discrete twins, and whether their chi2 is above
       the smallest one by less than 1, so that these data do not tell them from the result.
-    - `observed`, `predicted` and `residual` (in units of the noise): data and fitted curve. Those of a second protocol have the
-      names `observed_2` and so on, and dimensions such as `time_2`.
+    - `observed`, `error_bar`, `predicted` and `residual` (in units of the noise): data and fitted curve. Those of a second
+      protocol have the names `observed_2` and so on, and dimensions such as `time_2`.
+
+    `rerun` repeats a fit, since the Dataset holds the data.
 
     Raises ValueError for arguments that do not fit, and RuntimeError if all starts diverge under the protocol.
 
@@ -97,9 +100,13 @@ def fit(
         Result(model, measured, owner, Minima(*(part[owners == owner] for part in found))) for owner in range(len(subjects))
     ]
     dataset = fit_dataset(results, measured, layout)
-    noise = "in the arguments" if isinstance(noise, xr.DataArray | list) else noise
-    arguments = {"protocol": protocol, "rnn": rnn, "start": start, "noise": noise, "rank": layout.rank, "starts": starts}
-    arguments |= {"key": random_key("key", key), "steps": steps, "observe": [one.experiment.observe for one in measured]}
+    experiments = [one.experiment for one in measured]
+    arguments = {"protocol": [one.phases for one in experiments], "rnn": rnn, "start": start, "rank": layout.rank}
+    arguments |= {
+        "noise": [None if isinstance(one.noise, Gaussian) else one.noise for one in experiments]
+    }  # error bars are data
+    arguments |= {"starts": starts, "steps": steps, "observe": [one.observe for one in experiments]}
+    arguments |= {"key": random_key("key", key), "task_key": experiments[0].key}
     dataset.attrs = {"fit": json.dumps(describe(arguments))}
     return dataset if "subject" in _dims(observations) else dataset.isel(subject=0, drop=True)
 
@@ -121,17 +128,24 @@ def _starts(start: Overlaps | None, layout: Layout, starts: int, key: Any) -> Fl
 
 def layout_of(start: Any, measured: Measurement, rank: int) -> Layout:
     """The layout of the networks to fit. Raises ValueError for a start that does not fit."""
+    sizes = _sizes(measured)
     if start is None:
-        inputs, outputs = _sizes(measured)
-        return Layout.checked(inputs, rank, outputs)
+        if sizes is None:
+            came, mend = "None came", "Pass Overlaps.random(key, rank)."
+            raise argument_error("start", "be an Overlaps for a task like this one", came, mend)
+        return Layout.checked(sizes[0], rank, sizes[1])
     if not isinstance(start, Overlaps) or start.c is not None:
         came = "it has a readout bias" if isinstance(start, Overlaps) else f"{type(start).__name__} came"
         raise argument_error("start", "be an Overlaps without readout bias, or a batch of them", came)
+    inputs, outputs = start.layout.inputs, start.layout.outputs
+    if sizes not in (None, (inputs, outputs)):
+        must = f"have {sizes[0]} inputs and {sizes[1]} readouts, as the observations have"
+        raise argument_error("start", must, f"it has {inputs} and {outputs}")
     return start.layout
 
 
-def _sizes(measured: Measurement) -> tuple[int, int]:
-    """The numbers of inputs and readouts of the network."""
+def _sizes(measured: Measurement) -> tuple[int, int] | None:
+    """The numbers of inputs and readouts of the network, if the data or the task say them."""
     sizes, task = measured.data.sizes, measured.experiment.phases[0].task
     if measured.experiment.observe == "impulse_response":
         return sizes["input"], sizes["readout"]
@@ -141,4 +155,4 @@ def _sizes(measured: Measurement) -> tuple[int, int]:
         return task.inputs, task.outputs
     if hasattr(task, "inputs") and hasattr(task, "targets"):
         return task.inputs.shape[-1], task.targets.shape[-1]
-    raise argument_error("start", "be an Overlaps for a task like this one", "None came", "Pass Overlaps.random(key, rank).")
+    return None

@@ -1,5 +1,6 @@
 """The Dataset that `fit` returns."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from overlaps.connectivity import Layout
 from overlaps.inference._fit_result import ARRIVED, Result, goodness
 from overlaps.inference._measurements import Measurement
 from overlaps.inference._noise import Gaussian
+from overlaps.learning import restore
 
 
 def fit_dataset(results: list[Result], measured: list[Measurement], layout: Layout) -> xr.Dataset:
@@ -86,6 +88,27 @@ def _curves(measured: Measurement, predicted: list[np.ndarray], number: int) -> 
         return dataset
     names = [name for name in (*dataset.variables, *dataset.dims) if name != "subject"]
     return dataset.rename({name: f"{name}_{number + 1}" for name in names})
+
+
+def fit_arguments(dataset: xr.Dataset) -> dict[str, Any]:
+    """The arguments of `fit` that made this Dataset. Raises ValueError if they cannot be written down."""
+    described = json.loads(dataset.attrs["fit"])
+    arguments = {name: restore(value) for name, value in described.items()}
+    for name in ("key", "task_key"):
+        if isinstance(arguments[name], list):
+            arguments[name] = np.asarray(arguments[name], np.uint32)
+    suffixes = [f"_{place + 1}" if place else "" for place in range(len(arguments["observe"]))]
+    data = [_of_protocol(dataset["observed" + suffix], suffix) for suffix in suffixes]
+    bars = [_of_protocol(dataset["error_bar" + suffix], suffix) for suffix in suffixes]
+    arguments["observations"] = [one.rename(name) for one, name in zip(data, arguments.pop("observe"), strict=True)]
+    arguments["noise"] = [bar if noise is None else noise for bar, noise in zip(bars, arguments["noise"], strict=True)]
+    return arguments
+
+
+def _of_protocol(values: xr.DataArray, suffix: str) -> xr.DataArray:
+    """The same values, with names of dimensions and coordinates without the suffix of the protocol."""
+    names = {str(name) for name in (*values.dims, *values.coords)}
+    return values.rename({name: name.removesuffix(suffix) for name in names if suffix and name.endswith(suffix)})
 
 
 def _error_bars(noise: Any, predicted: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """The fit of one subject: the best of its starts, what the curves of this network show, and how well it describes the data."""
 
+from typing import Any
+
 import numpy as np
 import scipy.stats
 from jaxtyping import Float
@@ -8,11 +10,9 @@ from overlaps.connectivity import Layout, Overlaps
 from overlaps.inference._coordinates import DEPENDENT, families, symmetries, twins
 from overlaps.inference._levenberg_marquardt import Minima
 from overlaps.inference._measurements import Measurement, Model
-from overlaps.inference._spectrum import Spectrum, spectrum
-from overlaps.learning import GradientFlow
+from overlaps.inference._spectrum import Spectrum, spectrum, tolerance_of
 
 ARRIVED = 1.0  # starts whose chi2 is above the lowest one by less than this have arrived: the data do not tell them apart
-ROUNDING, OF_TOLERANCE = 1e-12, 0.1  # as in `identifiability`
 UNLIKELY = 1e-3  # p-values beyond this say that the model, or the noise, is wrong
 
 
@@ -23,6 +23,7 @@ class Result:
     gram: Float[np.ndarray, "D D"]
     chi2: float
     shown: Spectrum
+    tolerance: float
     twins: dict[str, tuple[np.ndarray, float]]
     curves: list[np.ndarray]
     observed: int
@@ -42,16 +43,17 @@ class Result:
         self.twins = dict(zip(alike, zip(alike.values(), np.sum(residuals[1:] ** 2, axis=1), strict=True), strict=True))
         jacobian = model.jacobians(factor.reshape(1, -1), owner)[1][0]
         self.observed = sum(int(np.sum(~np.isnan(one.data.values[owner]))) for one in measured)
+        self.tolerance = tolerance_of(_rules(measured))
         self.shown = _shown(of_overlaps(jacobian, factor, layout), self.gram, layout, measured)
 
     @property
     def errors(self) -> Float[np.ndarray, " overlaps"]:
-        """The standard error of each overlap: infinite if a null direction of zero size changes it.
+        """The standard error of each overlap: infinite if a direction that the curves never show changes it.
 
         The network can be anywhere along a direction of larger size that the curves do not show, within a distance of tr G.
         """
         shown = self.shown
-        exact = shown.sizes <= ROUNDING * shown.sizes[0]
+        exact = shown.sizes <= self.tolerance * shown.sizes[0]
         unknown = shown.directions[shown.null & ~exact] * np.trace(self.gram)
         hidden = np.linalg.norm(shown.directions[exact], axis=0) > DEPENDENT
         return np.where(hidden, np.inf, np.hypot(shown.free_errors, np.linalg.norm(unknown, axis=0)))
@@ -65,16 +67,18 @@ def of_overlaps(jacobian: np.ndarray, factor: np.ndarray, layout: Layout) -> Flo
     return jacobian @ np.linalg.pinv(changes.T)
 
 
+def _rules(measured: list[Measurement]) -> list[Any]:
+    return [phase.rule for one in measured for phase in one.experiment.phases]
+
+
 def _shown(jacobian: np.ndarray, gram: np.ndarray, layout: Layout, measured: list[Measurement]) -> Spectrum:
     """Which directions of overlap space the curves show, with a standard error below the sum of the squared norms, tr G."""
-    phases = [phase for one in measured for phase in one.experiment.phases]
     template = Overlaps(gram, *layout)
-    rates = [np.asarray(template.rates(dict(phase.rule.rates or {})), float) for phase in phases]
-    rtol = max([phase.rule.rtol for phase in phases if isinstance(phase.rule, GradientFlow)], default=0.0)
+    rates = [np.asarray(template.rates(dict(rule.rates or {})), float) for rule in _rules(measured)]
     basis, seen = np.eye(len(layout.pairs)), measured[0].experiment.rnn.visible(layout)
     known = families(symmetries(gram, layout, seen, rates), basis)
     unknown = 1 / (np.trace(gram) * np.linalg.norm(jacobian, 2))  # the standard error is as large as the overlaps themselves
-    return spectrum(jacobian, known, basis, max(ROUNDING, OF_TOLERANCE * rtol, unknown))
+    return spectrum(jacobian, known, basis, max(tolerance_of(_rules(measured)), unknown))
 
 
 def goodness(chi2: float, freedom: int) -> tuple[float, str]:

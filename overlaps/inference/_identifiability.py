@@ -1,6 +1,5 @@
 """Which overlaps an experiment on learning reveals: Fisher information, null directions and twins."""
 
-import dataclasses
 import json
 from typing import Any
 
@@ -15,12 +14,10 @@ from overlaps._support import AnyArray, argument_error, in_float64, said
 from overlaps.connectivity import Overlaps
 from overlaps.dynamics import RNN
 from overlaps.inference._coordinates import families, symmetries, tangent, twins
-from overlaps.inference._experiment import Experiment
-from overlaps.inference._spectrum import UNEXPLAINED, Spectrum, spectrum
-from overlaps.learning import GradientFlow, describe
+from overlaps.inference._experiment import Experiment, Settings
+from overlaps.inference._spectrum import OF_TOLERANCE, UNEXPLAINED, Spectrum, spectrum, tolerance_of
+from overlaps.learning import describe
 
-ROUNDING = 1e-12  # a direction counts as null if the curves move along it by less than this fraction of the largest movement
-OF_TOLERANCE = 0.1  # or by less than this times the relative tolerance of the solver of a gradient flow
 TWINS = 1e-9  # curves are equal if their distance is at most this fraction of their size, or the tolerance of the solver
 
 
@@ -82,13 +79,12 @@ def identifiability(
         came = "the network diverges in it"
         raise argument_error("protocol", "be one in which the network learns", came, "Lower the learning rate.")
     rules = [phase.rule for phase in experiment.phases]
-    rtol = max([rule.rtol for rule in rules if isinstance(rule, GradientFlow)], default=0.0)
-    tolerance = max(ROUNDING, OF_TOLERANCE * rtol)
+    tolerance = tolerance_of(rules)
     basis, seen = tangent(gram, layout), rnn.visible(layout)
     rates = [np.asarray(state.rates(dict(rule.rates or {})), float) for rule in rules]
     known = families(symmetries(gram, layout, seen, rates), basis)
     found = spectrum(jacobian, known, basis, tolerance)
-    alike = _alike(experiment, state, max(TWINS, rtol))
+    alike = _alike(experiment, state, max(TWINS, tolerance / OF_TOLERANCE))
     dataset = _dataset(found, alike, state, list(known), seen)
     arguments = {"state": state, "protocol": experiment.phases, "rnn": rnn, "observe": observe, "noise": experiment.noise}
     arguments |= {"saves": saves, "times": times, "key": experiment.key}
@@ -106,33 +102,15 @@ def _require_overlaps(state: Any) -> None:
         raise argument_error("state", must, f"a batch of {len(state.gram)} came" if state.gram.ndim > 2 else "it has one, c")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Settings:
-    """An experiment whose tasks, noise and key are given later. Two are equal if the rest of their descriptions is equal."""
-
-    experiment: Experiment = dataclasses.field(compare=False)
-    description: str
-
-    @classmethod
-    def of(cls, experiment: Experiment) -> "_Settings":
-        phases = [(phase.name, phase.rule) for phase in experiment.phases]
-        rest = [*phases, experiment.rnn, experiment.observe, experiment.saves, experiment.times]
-        return cls(experiment, json.dumps(describe(rest)))
-
-    def experiment_with(self, tasks: list[Any], noise: Any, key: Any) -> Experiment:
-        phases = [dataclasses.replace(one, task=task) for one, task in zip(self.experiment.phases, tasks, strict=True)]
-        return dataclasses.replace(self.experiment, phases=phases, noise=noise, key=key)
-
-
 @in_float64
 def _jacobian(experiment: Experiment, state: Overlaps) -> Float[np.ndarray, "numbers overlaps"]:
     """The derivatives of what is observed, in units of its noise, with respect to the overlaps."""
     tasks = [phase.task for phase in experiment.phases]
-    return np.asarray(_compiled_jacobian(state, tasks, experiment.noise, experiment.key, _Settings.of(experiment)))
+    return np.asarray(_compiled_jacobian(state, tasks, experiment.noise, experiment.key, Settings.of(experiment)))
 
 
 @eqx.filter_jit
-def _compiled_jacobian(state: Overlaps, tasks: list[Any], noise: Any, key: Any, settings: _Settings) -> AnyArray:
+def _compiled_jacobian(state: Overlaps, tasks: list[Any], noise: Any, key: Any, settings: Settings) -> AnyArray:
     experiment, layout = settings.experiment_with(tasks, noise, key), state.layout
 
     def curves(overlaps: AnyArray) -> AnyArray:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +15,9 @@ from jaxtyping import Float, Int
 from overlaps._support import AnyArray, argument_error
 from overlaps.connectivity import Layout, Overlaps
 from overlaps.dynamics import RNN
-from overlaps.inference._experiment import DIMENSIONS, Experiment
-from overlaps.learning import BARRIERS_STAY, compiled, describe
+from overlaps.inference._experiment import DIMENSIONS, Experiment, Settings
+from overlaps.inference._noise import Counts
+from overlaps.learning import BARRIERS_STAY, compiled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,17 +41,18 @@ class Measurement:
         dims = DIMENSIONS.get(observe, ())
         if dims and set(data.dims) - {"subject"} != set(dims):
             raise argument_error("observations", f"have the dims {', '.join(dims)}", f"it has {', '.join(map(str, data.dims))}")
-        if isinstance(noise, xr.DataArray):
-            noise = noise.broadcast_like(
-                data.isel(subject=0, drop=True) if "subject" not in noise.dims and "subject" in data.dims else data
-            )
-            noise = noise.transpose(..., *dims).values
+        noise = _error_bars(noise, data, dims) if isinstance(noise, xr.DataArray) else noise
         experiment = Experiment.checked(protocol, rnn, observe, noise, key=key)
         data = (data if "subject" in data.dims else data.expand_dims("subject")).transpose("subject", *dims)
+        if data.dtype.kind not in "iuf":
+            raise argument_error("observations", "be real numbers", f"an array of type {data.dtype} came")
         data = data.astype(float)
         if np.any(np.isinf(data.values)) or np.any(np.all(np.isnan(data.values), axis=tuple(range(1, data.ndim)))):
             came = "a subject has gaps alone" if not np.any(np.isinf(data.values)) else "an infinite number came"
             raise argument_error("observations", "be numbers, or NaN for gaps", came)
+        if isinstance(experiment.noise, Counts) and (data.min() < 0 or np.any(data.values > experiment.noise.trials)):
+            came = f"numbers from {data.min().item():g} to {data.max().item():g} came"
+            raise argument_error("observations", "be numbers of errors, between 0 and the number of trials", came)
         return cls(experiment.seen_at(data), data)
 
     @property
@@ -64,9 +65,20 @@ class Measurement:
             raise argument_error("noise", f"broadcast to the shape {self.data.shape}", f"its shape is {shapes}") from None
 
 
+def _error_bars(noise: xr.DataArray, data: xr.DataArray, dims: tuple[str, ...]) -> np.ndarray:
+    """The error bars, in the order of the dimensions of the data."""
+    alone = data.isel(subject=0, drop=True) if "subject" in data.dims and "subject" not in noise.dims else data
+    try:
+        return xr.broadcast(*xr.align(noise, alone, join="exact"))[0].transpose(..., *dims).values
+    except ValueError:
+        came = f"it has the dims {dict(noise.sizes)}, and the observations have {dict(data.sizes)}"
+        mend = "Give it the same coordinates as the observations."
+        raise argument_error("noise", "have dims and coordinates of the observations", came, mend) from None
+
+
 def measurements_of(observations: Any, protocol: Any, rnn: RNN, noise: Any, observe: str | None, key: Any) -> list[Measurement]:
     """One measurement for each protocol. Raises ValueError for arguments that do not fit."""
-    if not isinstance(observations, Sequence):
+    if not isinstance(observations, Sequence) or not observations:
         return [Measurement.checked(observations, protocol, rnn, noise, observe, key)]
     if not isinstance(protocol, Sequence) or len(protocol) != len(observations):
         must = f"be a list of {len(observations)} protocols, one for each of the observations"
@@ -83,24 +95,6 @@ def measurements_of(observations: Any, protocol: Any, rnn: RNN, noise: Any, obse
     return found
 
 
-@dataclasses.dataclass(frozen=True)
-class _Settings:
-    """An experiment whose tasks, noise and key are given later. Two are equal if the rest of their descriptions is equal."""
-
-    experiment: Experiment = dataclasses.field(compare=False)
-    description: str
-
-    @classmethod
-    def of(cls, experiment: Experiment) -> "_Settings":
-        phases = [(phase.name, phase.rule) for phase in experiment.phases]
-        rest = [*phases, experiment.rnn, experiment.observe, experiment.saves, experiment.times]
-        return cls(experiment, json.dumps(describe(rest)))
-
-    def experiment_with(self, tasks: list[Any], noise: Any, key: Any) -> Experiment:
-        phases = [dataclasses.replace(one, task=task) for one, task in zip(self.experiment.phases, tasks, strict=True)]
-        return dataclasses.replace(self.experiment, phases=phases, noise=noise, key=key)
-
-
 class Model:
     """The residuals of the curves of networks, in units of the noise, as a function of their flat factors F (G = F^T F).
 
@@ -113,7 +107,7 @@ class Model:
             ([phase.task for phase in one.experiment.phases], one.noise, one.data.values, one.experiment.key)
             for one in measurements
         ]
-        settings = tuple(_Settings.of(one.experiment) for one in measurements)
+        settings = tuple(Settings.of(one.experiment) for one in measurements)
         self.arguments: Any = (numbers, settings, Overlaps(np.eye(layout.size), *layout))
 
     def curves(self, factors: AnyArray, owners: Any) -> tuple[Float[np.ndarray, "networks numbers"], list[np.ndarray]]:
@@ -154,6 +148,8 @@ def curves_of(
     for (tasks, noise, data, key), one in zip(numbers, settings, strict=True):
         noise = jax.tree.map(lambda array: jnp.asarray(array)[owner], noise)
         expected = one.experiment_with(tasks, noise, key).expected(state)
+        if expected.shape != data.shape[1:]:
+            raise argument_error("observations", f"have the shape {expected.shape}", f"{data.shape[1:]} came")
         residuals.append(noise.residuals(expected, jnp.asarray(data)[owner]).ravel())
         curves.append(noise.mean(expected))
     return jnp.concatenate(residuals), curves

@@ -1,13 +1,17 @@
 """What curves reveal about overlaps, from the Jacobian of the curves: directions, null directions and standard errors."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from overlaps.inference._coordinates import DEPENDENT, Directions, complement
+from overlaps.learning import GradientDescent, GradientFlow
 
 UNEXPLAINED = "unexplained"
+ROUNDING = 1e-12  # a direction counts as null if the curves move along it by less than this fraction of the largest movement
+OF_TOLERANCE = 0.1  # or by less than this times the relative tolerance of the solver of a gradient flow
 
 
 class Spectrum(NamedTuple):
@@ -42,6 +46,11 @@ class Spectrum(NamedTuple):
         """The covariance of the overlaps within the span of the directions that are not null: the inverse information there."""
         scaled = self.directions[~self.null] / self.sizes[~self.null, None]
         return scaled.T @ scaled
+
+
+def tolerance_of(rules: Sequence[GradientDescent | GradientFlow]) -> float:
+    """The fraction of the largest size below which a direction counts as null, if learning follows these rules."""
+    return max([ROUNDING, *(OF_TOLERANCE * rule.rtol for rule in rules if isinstance(rule, GradientFlow))])
 
 
 def spectrum(

@@ -9,7 +9,7 @@ import xarray as xr
 
 from overlaps import learning
 from overlaps._support import argument_error
-from overlaps.inference import discriminate, identifiability
+from overlaps.inference import discriminate, fit, fit_arguments, identifiability
 from overlaps.integration import compare_regimes
 from overlaps.learning import restore
 from overlaps.studies._degeneracy import degeneracy
@@ -40,9 +40,9 @@ def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
     """Run again what a Dataset describes, and return the new Dataset.
 
     `dataset`: a result of `learn`, of `validate`, of `studies.degeneracy`, `memory`, `memory_table`, `savings`, `transfer` or
-    `perturbation_assay`, of `integration.compare_regimes`, or of `inference.identifiability` or `discriminate`. It may come
-    from a netCDF file. The new run has all the arguments of the first one, and gives the same numbers on the same machine.
-    `progress`: whether to show a bar.
+    `perturbation_assay`, of `integration.compare_regimes`, or of `inference.identifiability`, `discriminate` or `fit`. It
+    may come from a netCDF file. The new run has all the arguments of the first one, and gives the same numbers on the same
+    machine. `progress`: whether to show a bar.
 
     If `learn` trained a batch, the networks that are in the Dataset run again: rerun(dataset.isel(batch=0)) repeats the first
     network. A study always runs again as a whole.
@@ -63,8 +63,10 @@ def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
         if name in attributes:
             shown = {} if name in SILENT else {"progress": progress}
             return study(**_restored(json.loads(attributes[name])), **shown)
+    if "fit" in attributes:
+        return fit(**fit_arguments(dataset))
     if "endings" not in attributes:
-        known = ", ".join(f"`{name}`" for name in ("learn", "validate", *STUDIES))
+        known = ", ".join(f"`{name}`" for name in ("learn", "validate", "fit", *STUDIES))
         raise argument_error("dataset", f"be a result of one of {known}", f"its attributes are {sorted(attributes)}")
     return learning.rerun(dataset, progress)
 
