@@ -201,8 +201,8 @@ def test_float32_on_request():
 @pytest.mark.slow
 def test_a_flow_does_not_need_the_options_of_one_version_of_the_compiler(monkeypatch):
     runs = []
-    for options in (_flow.COMPILER_OPTIONS, {"xla_cpu_no_such_option": True}):
-        monkeypatch.setattr(_flow, "COMPILER_OPTIONS", options)
+    for options in (_flow.NO_FUSION_EMITTERS, {"xla_cpu_no_such_option": True}):
+        monkeypatch.setattr(_flow, "NO_FUSION_EMITTERS", options)
         _flow._compiled.cache_clear()
         runs.append(ov.learn(ov.Overlaps.random(0), FINITE, EULER, ov.GradientFlow(1.0), saves=3))
     _flow._compiled.cache_clear()
