@@ -11,6 +11,7 @@ import xarray as xr
 from overlaps._support import argument_error, count, number, random_key, said
 from overlaps.dynamics import RNN
 from overlaps.inference._fit import fit
+from overlaps.inference._measurements import require_one_subject
 from overlaps.learning import describe
 
 
@@ -46,10 +47,8 @@ def choose_rank(
     if share >= 1:
         raise argument_error("share", "be below 1", f"{share:g} came")
     ranks = sorted({count("ranks", rank) for rank in ranks})
+    require_one_subject(observations)
     listed = observations if isinstance(observations, list) else [observations]
-    if any("subject" in one.dims for one in listed):
-        mend = "Pass observations.isel(subject=0), and call it for each subject."
-        raise argument_error("observations", "be of one subject", "a dimension `subject` came", mend)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     kept = [one.where(rng.random(one.shape) >= share) for one in listed]
     losses, fits = [], []

@@ -15,7 +15,7 @@ from overlaps.inference._experiment import DIMENSIONS, Experiment
 from overlaps.inference._hypotheses import named, pairs_of, states_of
 from overlaps.inference._noise import Gaussian, Noise, noise_of, require_fitting
 from overlaps.inference._power import Ratio, simulated_scores
-from overlaps.learning import describe, lags_of
+from overlaps.learning import describe, lags_of, saves_of
 
 REPETITIONS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -83,8 +83,6 @@ def discriminate(
     whole = np.all(repetitions == np.round(repetitions))
     if not repetitions.size or not whole or repetitions[0] < 1 or np.any(np.diff(repetitions) <= 0):
         raise argument_error("repetitions", "be increasing whole numbers of at least 1", f"{repetitions.tolist()} came")
-    if isinstance(saves, list) and all(isinstance(one, float) for one in saves):
-        saves = np.asarray(saves)  # learning times, and not a number of points for each phase
     with jax.enable_x64(True):
         before, during, simulation = jax.random.split(random_key("key", key), 3)
         states = states_of(hypotheses, rnn, before)
@@ -124,7 +122,7 @@ def _probability(name: str, value: Any) -> float:
 
 def _from_the_start(experiment: Experiment) -> tuple[Experiment, int]:
     """The experiment with a point before learning, and how many points (0 or 1) had to be added for it."""
-    saves = experiment.saves if isinstance(experiment.saves, list) else [experiment.saves] * len(experiment.phases)
+    saves = saves_of(experiment.saves, experiment.phases)
     if np.ndim(saves[0]) == 0 or not np.size(saves[0]) or saves[0][0] == 0:
         return experiment, 0
     # The noise, which may be an array, belongs to the other points.

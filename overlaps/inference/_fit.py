@@ -102,9 +102,8 @@ def fit(
     dataset = fit_dataset(results, measured, layout)
     experiments = [one.experiment for one in measured]
     arguments = {"protocol": [one.phases for one in experiments], "rnn": rnn, "start": start, "rank": layout.rank}
-    arguments |= {
-        "noise": [None if isinstance(one.noise, Gaussian) else one.noise for one in experiments]
-    }  # error bars are data
+    # Error bars are data of the Dataset.
+    arguments |= {"noise": [None if isinstance(one.noise, Gaussian) else one.noise for one in experiments]}
     arguments |= {"starts": starts, "steps": steps, "observe": [one.observe for one in experiments]}
     arguments |= {"key": random_key("key", key), "task_key": experiments[0].key}
     dataset.attrs = {"fit": json.dumps(describe(arguments))}

@@ -1,5 +1,6 @@
 """Which overlaps an experiment on learning reveals: Fisher information, null directions and twins."""
 
+import functools
 import json
 from typing import Any
 
@@ -16,7 +17,7 @@ from overlaps.dynamics import RNN
 from overlaps.inference._coordinates import families, symmetries, tangent, twins
 from overlaps.inference._experiment import Experiment, Settings
 from overlaps.inference._spectrum import OF_TOLERANCE, UNEXPLAINED, Spectrum, spectrum, tolerance_of
-from overlaps.learning import describe
+from overlaps.learning import BARRIERS_STAY, compiled, describe
 
 TWINS = 1e-9  # curves are equal if their distance is at most this fraction of their size, or the tolerance of the solver
 
@@ -106,11 +107,15 @@ def _require_overlaps(state: Any) -> None:
 def _jacobian(experiment: Experiment, state: Overlaps) -> Float[np.ndarray, "numbers overlaps"]:
     """The derivatives of what is observed, in units of its noise, with respect to the overlaps."""
     tasks = [phase.task for phase in experiment.phases]
-    return np.asarray(_compiled_jacobian(state, tasks, experiment.noise, experiment.key, Settings.of(experiment)))
+    return np.asarray(_compiled_jacobian()(state, tasks, experiment.noise, experiment.key, Settings.of(experiment)))
 
 
-@eqx.filter_jit
-def _compiled_jacobian(state: Overlaps, tasks: list[Any], noise: Any, key: Any, settings: Settings) -> AnyArray:
+@functools.cache
+def _compiled_jacobian() -> Any:
+    return compiled(_derivative, BARRIERS_STAY)
+
+
+def _derivative(state: Overlaps, tasks: list[Any], noise: Any, key: Any, settings: Settings) -> AnyArray:
     experiment, layout = settings.experiment_with(tasks, noise, key), state.layout
 
     def curves(overlaps: AnyArray) -> AnyArray:

@@ -76,6 +76,14 @@ def _error_bars(noise: xr.DataArray, data: xr.DataArray, dims: tuple[str, ...]) 
         raise argument_error("noise", "have dims and coordinates of the observations", came, mend) from None
 
 
+def require_one_subject(observations: Any) -> None:
+    """Raise ValueError for observations, or a list of them, of several subjects."""
+    listed = observations if isinstance(observations, Sequence) else [observations]
+    if any("subject" in getattr(one, "dims", ()) for one in listed):
+        mend = "Pass observations.isel(subject=0), and call it for each subject."
+        raise argument_error("observations", "be of one subject", "a dimension `subject` came", mend)
+
+
 def measurements_of(observations: Any, protocol: Any, rnn: RNN, noise: Any, observe: str | None, key: Any) -> list[Measurement]:
     """One measurement for each protocol. Raises ValueError for arguments that do not fit."""
     if not isinstance(observations, Sequence) or not observations:

@@ -10,11 +10,11 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from overlaps._support import AnyArray, argument_error, count, number, random_key, said
+from overlaps._support import AnyArray, count, number, random_key, said
 from overlaps.connectivity import Overlaps
 from overlaps.dynamics import RNN
 from overlaps.inference._fit import fit, layout_of
-from overlaps.inference._measurements import Model, curves_of, measurements_of
+from overlaps.inference._measurements import Model, curves_of, measurements_of, require_one_subject
 from overlaps.learning import BARRIERS_STAY, compiled, describe
 
 DOUBLINGS = 8  # of a trajectory of the sampler, at most
@@ -71,9 +71,7 @@ def posterior(
     chains, draws, warmup = count("chains", chains, least=2), count("draws", draws, least=4), count("warmup", warmup)
     scale, key = number("scale", scale, above=0.0), random_key("key", key)
     measured = measurements_of(observations, protocol, rnn, noise, observe, task_key)
-    if any("subject" in one.dims for one in (observations if isinstance(observations, list) else [observations])):
-        mend = "Pass observations.isel(subject=0), and call it for each subject."
-        raise argument_error("observations", "be of one subject", "a dimension `subject` came", mend)
+    require_one_subject(observations)
     fitted = fit(observations, protocol, rnn, start, noise, rank, starts, key, observe, task_key)
     description = json.loads(fitted.attrs["fit"])
     layout = layout_of(start, measured[0], rank)

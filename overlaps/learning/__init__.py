@@ -13,6 +13,7 @@ from overlaps.learning._compiler import (
     BARRIERS_STAY as BARRIERS_STAY,
     compiled as compiled,
 )
+from overlaps.learning._course import saves_of as saves_of
 from overlaps.learning._datasets import (
     VERSION as VERSION,
     final_state as final_state,

@@ -1,6 +1,7 @@
 """A phase of learning as arrays and static settings, and its computation as a pure function."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import diffrax
@@ -144,6 +145,14 @@ def _integrate(problem: Problem, course: Course, reverse: bool) -> tuple[Rows, A
     before = (parameters, jnp.zeros((), bool), jnp.zeros((), int), last)
     (parameters, *_), rows = jax.lax.scan(chunk, before, jnp.asarray(course.times))
     return {name: values.reshape(-1, *values.shape[2:]) for name, values in rows.items()}, parameters
+
+
+def saves_of(saves: Any, phases: Sequence[Phase]) -> list[Any]:
+    """What to save in each phase: the entries of a list, unless it holds learning times, which are those of every phase."""
+    listed = saves if isinstance(saves, list) and not any(isinstance(one, float) for one in saves) else [saves] * len(phases)
+    if len(listed) != len(phases):
+        raise argument_error("saves", f"have one entry for each of the {len(phases)} phases", f"{len(listed)} came")
+    return listed
 
 
 def _steps(rule: GradientDescent, saves: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

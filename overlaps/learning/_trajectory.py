@@ -14,7 +14,7 @@ from overlaps._support import AnyArray, argument_error, flag, is_inside_trace, i
 from overlaps.connectivity import State
 from overlaps.dynamics import RNN
 from overlaps.learning._compiler import BARRIERS_STAY, compiled
-from overlaps.learning._course import Course, follow
+from overlaps.learning._course import Course, follow, saves_of
 from overlaps.learning._observables import Observer, observer
 from overlaps.learning._phase import Rule, batch_size, check_sizes, keys_of, phases_of, require_one_shape
 
@@ -97,9 +97,7 @@ def trajectory(
     seen = observer([name for name in names if name != "loss"], rnn, phases[0].task, times)
     if "moments" in seen.names:
         raise argument_error("observe", 'hold "output" or "impulse_response"', "'moments' came", "Use `learn` for moments.")
-    listed = saves if isinstance(saves, list) and not any(isinstance(one, float) for one in saves) else [saves] * len(phases)
-    if len(listed) != len(phases):
-        raise argument_error("saves", f"have one entry for each of the {len(phases)} phases", f"{len(listed)} came")
+    listed = saves_of(saves, phases)
     numbers = [
         (phase.task, getattr(phase.rule, "learning_rate", None), getattr(phase.rule, "duration", None)) for phase in phases
     ]
