@@ -110,6 +110,13 @@ def test_the_memory_example_runs(tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*.png"))) == 3
 
 
+def test_the_identifiability_example_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["identifiability.py", "--output", str(tmp_path), "--duration", "0.5"])
+    runpy.run_path(str(ROOT / "examples/identifiability.py"), run_name="__main__")
+    assert capsys.readouterr().out.count("null: J\n") == 4
+    assert list(tmp_path.glob("*.png"))
+
+
 def test_the_validation_example_runs(tmp_path, monkeypatch, capsys):
     small = ["--sizes", "20", "40", "--seeds", "2", "--steps", "10", "--neurons", "50"]
     monkeypatch.setattr("sys.argv", ["validate_flipflop.py", "--output", str(tmp_path), *small])

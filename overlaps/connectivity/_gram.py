@@ -13,30 +13,32 @@ from overlaps.connectivity._layout import Layout
 
 MEND = "No vectors have these overlaps: lower the off-diagonal entries or raise the diagonal ones."
 MOST_ROWS = 8  # of factors whose products are written out
+# The least eigenvalue of a matrix whose root is differentiated, relative to the largest one. At 0 the root has no derivative,
+# and the derivative of what learns from it would be lost.
+NEXT_TO_SINGULAR = 1e-16
 ROUNDING = 1e-10  # asymmetry and negative eigenvalues below this size, relative to the largest entry, count as rounding
 
 
 def square_root(gram: Any) -> Any:
     """The symmetric positive semi-definite square root. Negative eigenvalues come from rounding, and count as 0."""
-    return _differentiable_root(gram) if is_traced(gram) else _root(gram)
+    return _differentiable_root(gram) if is_traced(gram) else _root(*_roots(gram, 0.0))
 
 
-def _root(gram: Any) -> Any:
-    values, vectors = _roots(gram)
+def _root(values: Any, vectors: Any) -> Any:
     return (vectors * values[..., None, :]) @ vectors.swapaxes(-1, -2)
 
 
-def _roots(gram: Any) -> tuple[Any, Any]:
-    """The eigenvalues of the square root, and its eigenvectors."""
+def _roots(gram: Any, least: float) -> tuple[Any, Any]:
+    """The eigenvalues of the square root, and its eigenvectors. `least`: the least eigenvalue of `gram`, of the largest one."""
     xp = numpy_for(gram)
     values, vectors = xp.linalg.eigh(gram)
-    return xp.sqrt(xp.maximum(values, 0.0)), vectors
+    return xp.sqrt(xp.maximum(values, least * xp.maximum(values[..., -1:], 0.0))), vectors
 
 
 @jax.custom_jvp
 def _differentiable_root(gram: Any) -> Any:
     """The square root S, with a derivative also where eigenvalues of G coincide: it solves S dS + dS S = dG."""
-    return _root(gram)
+    return _root(*_roots(gram, NEXT_TO_SINGULAR))
 
 
 @_differentiable_root.defjvp
@@ -44,9 +46,9 @@ def _root_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     root = _differentiable_root(*primals)
 
     def solve(_: Any, right: Any) -> Any:
-        values, vectors = _roots(jax.lax.stop_gradient(primals[0]))
+        values, vectors = _roots(jax.lax.stop_gradient(primals[0]), NEXT_TO_SINGULAR)
         sums = values[..., :, None] + values[..., None, :]
-        inverse = jnp.where(sums > 0, 1 / jnp.where(sums > 0, sums, 1.0), 0.0)  # 0 where G, and so its square root, stays 0
+        inverse = jnp.where(sums > 0, 1 / jnp.where(sums > 0, sums, 1.0), 0.0)  # 0 if G is 0
         turned = vectors.swapaxes(-1, -2)
         return vectors @ (inverse * (turned @ right @ vectors)) @ turned
 

@@ -3,11 +3,13 @@
 An experiment is a protocol (one phase of learning or several), what is observed meanwhile, and the noise of the observation.
 
 - `observations`: what an experiment would see, with its noise.
+- `identifiability`: which overlaps an experiment reveals, how precisely, and which networks it cannot tell apart.
 
 This room computes with `trajectory`, which JAX can differentiate. It may not know the studies and the figures, and it may not
 know how `trajectory` carries out a rule.
 """
 
+from overlaps.inference._identifiability import identifiability as identifiability
 from overlaps.inference._noise import (
     Counts as Counts,
     Gaussian as Gaussian,

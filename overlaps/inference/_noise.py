@@ -94,8 +94,7 @@ class Counts(eqx.Module):
         gap = jnp.isnan(observed)
         share = jnp.where(gap, 0.5, observed / self.trials)
         probability = jnp.where(gap, 0.5, self._probability(expected))
-        terms = jax.scipy.special.xlogy(share, share / probability)
-        terms = terms + jax.scipy.special.xlogy(1 - share, (1 - share) / (1 - probability))
+        terms = _surprise(share, probability) + _surprise(1 - share, 1 - probability)
         # Near the observed share the root of the deviance has no derivative in this form, and its linear part takes over.
         linear = (share - probability) / jnp.sqrt(probability * (1 - probability))
         near = jnp.abs(share - probability) < 1e-6
@@ -106,6 +105,11 @@ class Counts(eqx.Module):
         """A random observation."""
         trials = jnp.broadcast_to(jnp.asarray(self.trials), expected.shape)
         return jax.random.binomial(key, trials, self._probability(expected))
+
+
+def _surprise(share: AnyArray, probability: AnyArray) -> AnyArray:
+    """Share log(share / probability), with a derivative also where the share is 0."""
+    return share * jnp.log(jnp.where(share > 0, share, probability) / probability)
 
 
 Noise = Gaussian | Counts

@@ -1,5 +1,6 @@
 """The function `trajectory`: what `learn` computes, as a pure function of JAX arrays, which JAX can differentiate."""
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -53,12 +54,15 @@ def trajectory(
     - `saves`: the number of saved points of each phase, or an increasing array of learning times, counted from the start of the
       phase, or a list with one of these for each phase. Descent takes the nearest steps.
     - `key`: as in `learn`.
-    - `observe`: what else to record: "output", as in `learn`, and "impulse_response", that of a linear network.
+    - `observe`: what else to record: "output", as in `learn`, and "impulse_response", that of a linear network. "loss" may be
+      named, too; it is always recorded.
     - `times`: the times after the impulse (lags), for impulse responses. None: as in `learn`. With Euler steps they are
       multiples of dt.
     - `reverse`: whether the result is to be differentiated in reverse mode, by jax.grad, jax.vjp or jax.jacrev, which is better
       for many parameters. The default is forward mode, by jax.jvp, jax.jacfwd or jax.linearize, which is better for few
-      parameters. With `reverse`, memory grows as the root of the number of steps.
+      parameters. With `reverse`, memory grows as the root of the number of steps. In the wrong mode JAX raises its own
+      errors: a ValueError that names `while_loop` means that `reverse=True` is missing, and a TypeError that names
+      `custom_vjp` means that a flow has `reverse=True` and is differentiated in forward mode.
 
     Returns a named tuple, a pytree, with these fields. Rows are saved points, and phases are joined as in `learn`.
 
@@ -96,20 +100,25 @@ def trajectory(
     if narrow and not is_traced(state):
         mend = "Convert it with jax.tree.map(numpy.float64, state)."
         raise argument_error("state", "hold float64 arrays", f"it holds {', '.join(sorted(narrow))}", mend)
-    seen = observer(observe, rnn, phases[0].task, times)
+    names = (observe,) if isinstance(observe, str) else tuple(observe)
+    seen = observer([name for name in names if name != "loss"], rnn, phases[0].task, times)
     if "moments" in seen.names:
         raise argument_error("observe", 'hold "output" or "impulse_response"', "'moments' came", "Use `learn` for moments.")
-    require_one_shape(phases, [check_sizes(phase.task, state, rnn, seen) for phase in phases])
     listed = saves if isinstance(saves, list) else [saves] * len(phases)
     if len(listed) != len(phases):
         raise argument_error("saves", f"have one entry for each of the {len(phases)} phases", f"{len(listed)} came")
-    keys = keys_of(key, phases)
-    courses = [Course.of(state, *one) for one in zip(phases, listed, keys, strict=True)]
-    arguments = (state, courses, rnn, seen, flag("reverse", reverse))
-    if is_traced(arguments) or is_inside_trace():
+    numbers = [
+        (phase.task, getattr(phase.rule, "learning_rate", None), getattr(phase.rule, "duration", None)) for phase in phases
+    ]
+    traced = is_traced(state, numbers, listed, key) or is_inside_trace()
+    if traced:
         require_x64("trajectory")
-        return _follow(*arguments)
-    with jax.enable_x64(True):
+    with contextlib.nullcontext() if traced else jax.enable_x64(True):
+        require_one_shape(phases, [check_sizes(phase.task, state, rnn, seen) for phase in phases])
+        courses = [Course.of(state, *one) for one in zip(phases, listed, keys_of(key, phases), strict=True)]
+        arguments = (state, courses, rnn, seen, flag("reverse", reverse))
+        if traced:
+            return _follow(*arguments)
         phases[0].task.objective(state, rnn)  # raises its errors, which depend on numbers
         return jax.tree.map(np.asarray, _compiled()(*arguments))
 

@@ -11,6 +11,7 @@ what it draws.
 - The infinite limit, and how Gaussian the neurons are: `plot_validation`, `plot_quantiles`, `plot_histograms`.
 - Populations of neurons, and how many of them a network needs: `plot_populations`, `plot_population_fits`.
 - Many runs: `plot_sweep`.
+- What curves of learning tell about overlaps: `plot_identifiability`.
 - Results of `overlaps.studies`: `plot_admissible`, `plot_directions`, `plot_holonomy`, `plot_degeneracy`, `plot_memory`,
   `plot_memory_table`, `plot_decoding`, `plot_savings`, `plot_transfer`, `plot_perturbation_assay`.
 """
@@ -21,6 +22,7 @@ from overlaps.plots._activity import (
 )
 from overlaps.plots._decoding import plot_decoding as plot_decoding
 from overlaps.plots._degeneracy import plot_degeneracy as plot_degeneracy
+from overlaps.plots._inference import plot_identifiability as plot_identifiability
 from overlaps.plots._integration import (
     plot_eigenvalues as plot_eigenvalues,
     plot_outlier as plot_outlier,

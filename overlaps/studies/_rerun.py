@@ -9,6 +9,7 @@ import xarray as xr
 
 from overlaps import learning
 from overlaps._support import argument_error
+from overlaps.inference import identifiability
 from overlaps.integration import compare_regimes
 from overlaps.learning import restore
 from overlaps.studies._degeneracy import degeneracy
@@ -28,7 +29,9 @@ STUDIES: dict[str, Callable[..., xr.Dataset]] = {
     "transfer": transfer,
     "compare_regimes": compare_regimes,
     "perturbation_assay": perturbation_assay,
+    "identifiability": identifiability,
 }
+SILENT = ("identifiability",)  # they show no progress
 VALIDATE = ("task", "rnn", "rule", "sizes", "seeds", "key", "exact", "saves")  # arguments that are attributes of the same name
 
 
@@ -36,9 +39,9 @@ def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
     """Run again what a Dataset describes, and return the new Dataset.
 
     `dataset`: a result of `learn`, of `validate`, of `studies.degeneracy`, `memory`, `memory_table`, `savings`, `transfer` or
-    `perturbation_assay`, or of `integration.compare_regimes`. It may come from a netCDF file. The new run has all the arguments
-    of the first one, and
-    gives the same numbers on the same machine. `progress`: whether to show a bar.
+    `perturbation_assay`, of `integration.compare_regimes`, or of `inference.identifiability`. It may come from a netCDF file.
+    The new run has all the arguments of the first one, and gives the same numbers on the same machine. `progress`: whether to
+    show a bar.
 
     If `learn` trained a batch, the networks that are in the Dataset run again: rerun(dataset.isel(batch=0)) repeats the first
     network. A study always runs again as a whole.
@@ -57,7 +60,8 @@ def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
         return validate(**_restored(arguments), tolerance=attributes["tolerance"], progress=progress)
     for name, study in STUDIES.items():
         if name in attributes:
-            return study(**_restored(json.loads(attributes[name])), progress=progress)
+            shown = {} if name in SILENT else {"progress": progress}
+            return study(**_restored(json.loads(attributes[name])), **shown)
     if "endings" not in attributes:
         known = ", ".join(f"`{name}`" for name in ("learn", "validate", *STUDIES))
         raise argument_error("dataset", f"be a result of one of {known}", f"its attributes are {sorted(attributes)}")
