@@ -24,9 +24,6 @@ templates_path = ["_templates"]
 highlight_language = "text"
 pygments_style = "friendly"
 
-# Pages that are written next, and are not there yet.
-suppress_warnings = ["toc.empty_glob"]
-
 # The pages write formulas as plain text, so MathJax is not needed: no page loads anything from another host.
 myst_heading_anchors = 4
 myst_url_schemes = {"http": None, "https": None, "mailto": None, "site": "{{path}}"}
@@ -54,6 +51,7 @@ sphinx_gallery_conf = {
         HERE.parent / "examples", HERE / "_build/examples", HERE / "images", os.environ.get("EXAMPLES") == "all"
     ),
     "reset_argv": "_site.gallery.arguments",
+    "default_thumb_file": str(HERE / "images/integrator.png"),
     "doc_module": ("overlaps",),
     "reference_url": {"overlaps": None},
     "backreferences_dir": "gallery/backreferences",
@@ -63,7 +61,7 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
     "min_reported_time": 1e9,
     "remove_config_comments": True,
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "_site.gallery.Order",
 }
 
 
@@ -77,6 +75,9 @@ def _public() -> dict[str, str]:
                 full = ".".join(filter(None, ["overlaps", room, name]))
                 names[full.removeprefix("overlaps.")] = names[full] = full
                 names.setdefault(name, full)
+                thing = getattr(module, name)
+                if inspect.isclass(thing):
+                    names |= {f"{name}.{member}": f"{full}.{member}" for member in dir(thing) if not member.startswith("_")}
     return names
 
 

@@ -4,35 +4,35 @@ import shutil
 from pathlib import Path
 
 # Examples that run while the site is built, within a few seconds each.
-QUICK = ("quickstart", "rank2_oscillator", "training_history", "equivalence", "flip_flop")
+QUICK = ("quickstart", "rank2_oscillator", "training_history")
 # Not even with EXAMPLES=all: one needs torch and neurogym; the processes of the other cannot import a page of the gallery.
 NEVER = ("train_in_pytorch", "sweep")
-# Pictures in docs/images that the other examples made.
+# Pictures in docs/images that the other examples made, where they do not have the name of the example.
 PICTURES = {
-    "decoding": ["decoding"],
-    "degeneracy": ["degeneracy"],
-    "from_pytorch": ["from_pytorch"],
     "learn_to_integrate": ["learn_to_integrate", "lazy_integrator"],
-    "learn_to_oscillate": ["learn_to_oscillate"],
     "memory": ["memory", "memory_table"],
-    "perturbation_assay": ["perturbation_assay"],
-    "savings": ["savings"],
-    "sweep": ["sweep"],
-    "transfer": ["transfer"],
     "validate_flipflop": ["large_n"],
 }
+# Titles, in the order of the gallery. Examples that are not here follow, with their file names as titles.
 TITLES = {
-    "decoding": "Decode training history",
-    "degeneracy": "Two networks with the same output",
-    "equivalence": "Many networks with the same output",
-    "from_pytorch": "A network from PyTorch",
-    "memory": "Memory of an earlier task",
-    "perturbation_assay": "The perturbation assay",
     "quickstart": "Ten lines",
-    "rank2_oscillator": "A rank-2 oscillator",
-    "sweep": "A sweep",
+    "rank2_oscillator": "A damped oscillation",
+    "flip_flop": "A network becomes bistable",
+    "equivalence": "Many networks with one output",
+    "degeneracy": "Two networks with one output",
+    "training_history": "Training history",
+    "memory": "Memory of an earlier task",
+    "decoding": "Decode training history",
+    "savings": "Savings",
+    "transfer": "Transfer",
+    "perturbation_assay": "The perturbation assay",
+    "validate_flipflop": "Errors of the theory",
+    "from_pytorch": "A network from PyTorch",
     "train_in_pytorch": "Train in PyTorch",
-    "validate_flipflop": "Validate the flip-flop",
+    "learn_to_integrate": "Learn to integrate",
+    "learn_to_oscillate": "Learn to oscillate",
+    "sweep": "A sweep",
+    "identifiability": "What learning can reveal",
 }
 SAVED = "This page was built from saved pictures, because the script takes longer than a few seconds. Run it to make them anew."
 NOT_RUN = "The script did not run while this page was built."
@@ -44,14 +44,15 @@ Each example is a complete script of the folder `examples`. You can download it 
 
 
 def prepare(source: Path, folder: Path, images: Path, run_all: bool) -> str:
-    """Copy the examples to `folder`, each with a title and its pictures. Returns the pattern of the file names that shall run."""
+    """Copy the examples to `folder`, each with a title and its pictures. Returns the pattern of the files that shall run."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__", "results"))
     (folder / "GALLERY_HEADER.rst").write_text(HEADER.replace("`", "``"))
     names = [path.stem for path in sorted(folder.glob("*.py"))]
     running = [name for name in names if name not in NEVER and (run_all or name in QUICK)]
     for name in names:
-        pictures = [] if name in running else [f for f in PICTURES.get(name, []) if (images / f"{f}.png").exists()]
+        saved = [picture for picture in PICTURES.get(name, [name]) if (images / f"{picture}.png").exists()]
+        pictures = [] if name in running else saved
         _prepare_one(folder / f"{name}.py", name in running, pictures)
     return r"/(" + "|".join(running) + r")\.py$"
 
@@ -63,10 +64,24 @@ def _prepare_one(path: Path, runs: bool, pictures: list[str]) -> None:
     if not runs:
         page += ["", SAVED if pictures else NOT_RUN]
     for picture in pictures:
-        page += ["", f".. image:: /images/{picture}.png", f"   :alt: The picture {picture}.png, made by this script", "   :width: 100%"]
+        page += ["", f".. image:: /images/{picture}.png", f"   :alt: {picture}", f"   :target: ../_images/{picture}.png"]
     if pictures:
         code += f"\n# sphinx_gallery_thumbnail_path = 'images/{pictures[0]}.png'\n"
+    if runs:
+        code = code.replace(", progress=True", "")  # a page has no use for the steps of a progress bar
+    code = code.replace("__doc__.splitlines()[0]", f'"{title}"')  # sphinx-gallery runs examples without their docstrings
     path.write_text('"""' + "\n".join(page) + '\n"""' + code)
+
+
+class Order:
+    """The order of the examples in the gallery, as a key for sorting."""
+
+    def __init__(self, folder: str):
+        del folder  # sphinx-gallery passes it; the order does not depend on it
+
+    def __call__(self, file: str) -> tuple[int, str]:
+        name = Path(file).stem
+        return (list(TITLES).index(name) if name in TITLES else len(TITLES), name)
 
 
 def arguments(gallery: dict, variables: dict) -> list[str]:

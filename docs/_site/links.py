@@ -1,6 +1,9 @@
 """Links in the pages lead to files of the repository. In the site they lead to pages of the site."""
 
 import re
+from pathlib import Path
+
+PICTURE = re.compile(r"!\[[^\]]*\]\(images/([^)\s]+)\)")
 
 # What a page of docs/ links to outside of docs/, and the page of the site in its place.
 ELSEWHERE = {
@@ -28,4 +31,14 @@ def in_site(target: str) -> str:
 
 def rewrite(app, name: str, source: list[str]) -> None:
     """A handler of the event "source-read"."""
+    if not app.env.doc2path(name).endswith(".md"):
+        return
+    if name == "index":
+        source[0] = "\n".join(line for line in source[0].split("\n") if not _is_missing(line, Path(app.srcdir)))
+    source[0] = PICTURE.sub(r"[\g<0>](site:_images/\1)", source[0])  # a click shows the picture in full size
     source[0] = re.sub(r"\]\(([^)\s]+)\)", lambda found: f"]({in_site(found[1])})", source[0])
+
+
+def _is_missing(line: str, folder: Path) -> bool:
+    """Whether a line of a toctree, with a star at its end, stands for a page that is not there yet."""
+    return re.fullmatch(r"\w+\*", line) is not None and not list(folder.glob(f"{line}.md"))
