@@ -96,6 +96,13 @@ def test_the_degeneracy_example_runs(tmp_path, monkeypatch):
     assert list(tmp_path.glob("*.png"))
 
 
+def test_the_example_of_two_histories_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["which_history.py", "--output", str(tmp_path), "--quick"])
+    runpy.run_path(str(ROOT / "examples/which_history.py"), run_name="__main__")
+    assert "without learning" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("*.png"))) == 2
+
+
 def test_the_decoding_example_runs(tmp_path, monkeypatch):
     small = ["--twins", "6", "--steps", "10", "--draws", "1"]
     monkeypatch.setattr("sys.argv", ["decoding.py", "--output", str(tmp_path), *small])

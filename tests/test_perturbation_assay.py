@@ -1,5 +1,6 @@
 """The perturbation assay: speeds against plain NumPy, learned runs and finite differences, and what speeds say of overlaps."""
 
+import contextlib
 import functools
 
 import matplotlib.pyplot as plt
@@ -298,6 +299,20 @@ def test_the_closure_gives_the_speed_of_erf_neurons_at_small_activity_and_a_lowe
 
 
 @pytest.mark.slow
+def test_the_closure_gives_biased_estimates_for_strongly_driven_erf_neurons_and_says_so():
+    rnn, bias, net = ov.RNN("erf", dt=0.5), {}, NET.mean_field(5000)
+    for size in (1.0, 0.1):
+        probes = [ov.tasks.Trials(size * probe.inputs, probe.targets, dt=0.5) for probe in random_trials(NET, 5)]
+        assay = studies.perturbation_assay(net, probes, rnn).isel(state=0)
+        with contextlib.nullcontext() if size < 1 else pytest.warns(RuntimeWarning, match="the estimates are biased"):
+            estimate = studies.invisible_from_speeds(assay, assay["speed"].values)
+        bias[size] = np.abs((estimate["value"] - estimate["direction"] @ assay["sigma"]) / estimate["error"]).values.max()
+        assert scipy.stats.chi2.sf(estimate["chi_square"], estimate["degrees"]) > 0.05  # the fit looks good all the same
+    assert bias[1.0] > 20
+    assert bias[0.1] < 0.05
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("rank", "inputs", "outputs"), [(1, 1, 1), (1, 2, 1)])
 def test_probes_have_the_size_that_is_asked_and_tell_all_that_probes_can_tell(rank, inputs, outputs):
     net = generic(rank, inputs, outputs)
@@ -362,8 +377,28 @@ def test_what_does_not_fit_is_refused():
             studies.perturbation_assay(*arguments)
     with pytest.raises(ValueError, match=r"`assay` must be a result of studies.perturbation_assay for one state"):
         studies.invisible_from_speeds(assay, [1.0, 1.0, 1.0])
+    with pytest.raises(ValueError, match=r"`assay` must be a result of studies.perturbation_assay for one state, but list "):
+        studies.invisible_from_speeds([1.0], [1.0])
     with pytest.raises(ValueError, match="`speeds` must be 3 positive numbers"):
         studies.invisible_from_speeds(assay.isel(state=0), [1.0, -1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((NET, "linear"), "`rnn` must be an RNN, but str came"),
+        ((NET, ov.RNN("erf", dt=0.1)), "`rnn` must have a linear phi"),
+        ((NET.sample(9, 0), EULER), "`net` must be a single Overlaps"),
+        ((NET, EULER, 0.0), "`size` must be a number greater than 0"),
+        ((NET, EULER, 0.1, 4.03), "`horizon` must be a whole multiple of dt"),
+        ((ov.Overlaps(np.eye(4)), EULER), "`net` must have an output"),
+        ((NET, ov.RNN(dt=1.0)), "`rnn` must have steps in which no mode of the network ends"),  # the input decays at once
+        ((ov.Overlaps(np.eye(4)).replace(zm=0.5, vu=-0.8), ov.RNN(dt=0.8)), "`rnn` must have steps in which no mode of the"),
+    ],
+)
+def test_probes_that_cannot_be_made_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        studies.assay_probes(*arguments)
 
 
 def test_the_figure_draws_the_numbers():

@@ -306,6 +306,7 @@ def test_a_criterion_that_is_never_reached(dataset, matrix):
         never = studies.savings(NET, [A, B], RNN, RULE, [0.2], criterion=1e-9, draws=1)
     assert np.all(np.isposinf(never["first_time"]))
     assert np.all(np.isnan(never["savings"]))
+    plots.plot_savings(never)  # without savings to draw, and without a warning
     with pytest.warns(RuntimeWarning, match="do not bring task [AB] down"):
         never = studies.transfer(NET, {"A": A, "B": B}, RNN, RULE, criterion=1e-9, draws=1)
     assert np.all(np.isnan(never["speed"]))
@@ -352,13 +353,18 @@ def test_both_studies_say_what_they_predict_and_run_again(dataset, matrix, tmp_p
         (lambda: studies.savings(NET, rule=3), "`rule` must be a GradientFlow or a GradientDescent"),
         (lambda: studies.savings(NET, rule=ov.GradientFlow(1.0, stop_loss=0.1)), "`rule` must run for a given time"),
         (lambda: studies.savings(NET, rule=ov.GradientDescent([0.1, 0.2])), "`rule` must have a single learning rate"),
+        (
+            lambda: studies.savings(NET, [A, B], RNN, RULE, durations=[0.02, 0.021]),
+            "`durations` must be different numbers of at least 0.*Whole steps of 0.02 came from",
+        ),
         (lambda: studies.savings(NET, durations=[1.0, -1.0]), "`durations` must be different numbers of at least 0"),
         (lambda: studies.savings(NET, noise=[1.0, 1.0]), "`noise` must be different numbers of at least 0"),
         (lambda: studies.savings(NET, noise=0.1), "`rule` must be a GradientDescent for an interlude with label noise"),
         (lambda: studies.savings(NET, criterion=1.0), "`criterion` must be a fraction of the initial loss, below 1"),
         (lambda: studies.savings(NET, key=jax.random.split(jax.random.key(0), 2)), "`key` must be a single key"),
-        (lambda: studies.transfer(NET, {"A": A}), "`tasks` must be a mapping from names to at least two tasks"),
-        (lambda: studies.transfer(NET, [A, B]), "`tasks` must be a mapping from names to at least two tasks"),
+        (lambda: studies.transfer(NET, {"A": A}), r"`tasks` must be a mapping from names \(strings\) to at least two tasks"),
+        (lambda: studies.transfer(NET, [A, B]), r"`tasks` must be a mapping from names \(strings\) to at least two tasks"),
+        (lambda: studies.transfer(NET, {1: A, 2: B}), r"`tasks` must be a mapping from names \(strings\)"),
         (lambda: plots.plot_savings(xr.Dataset()), "`dataset` must be a result of studies.savings"),
         (lambda: plots.plot_transfer(xr.Dataset()), "`dataset` must be a result of studies.transfer"),
     ],

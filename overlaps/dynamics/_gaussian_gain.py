@@ -16,9 +16,7 @@ from overlaps.dynamics._gaussian_mean import REACH, SCALES, derived, kinks
 STRETCH = 6.0  # how dense the nodes are near 0
 NODES = (64, 128, 256, 512, 1024)  # numbers of nodes on each half of the Gaussian; the first one that suffices is used
 LARGEST_QUADRATURE_ERROR = 1e-6
-SIGNS = np.random.default_rng(0).uniform(
-    0.0, 8.0, 500
-)  # where phi(-x) is compared with -phi(x). On a grid, a sine could vanish at all points
+SIGNS = np.random.default_rng(0).uniform(0.0, 8.0, 500)  # where to compare phi(-x) with -phi(x); a sine may vanish on a grid
 
 
 @dataclass(frozen=True)

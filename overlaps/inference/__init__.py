@@ -3,12 +3,19 @@
 An experiment is a protocol (one phase of learning or several), what is observed meanwhile, and the noise of the observation.
 
 - `observations`: what an experiment would see, with its noise.
+- `discriminate`: how well an experiment tells histories apart, and how many repetitions it takes.
+- `design`, `best_protocol`: the protocol that tells them apart best.
 - `identifiability`: which overlaps an experiment reveals, how precisely, and which networks it cannot tell apart.
 
 This room computes with `trajectory`, which JAX can differentiate. It may not know the studies and the figures, and it may not
 know how `trajectory` carries out a rule.
 """
 
+from overlaps.inference._design import (
+    best_protocol as best_protocol,
+    design as design,
+)
+from overlaps.inference._discriminate import discriminate as discriminate
 from overlaps.inference._identifiability import identifiability as identifiability
 from overlaps.inference._noise import (
     Counts as Counts,

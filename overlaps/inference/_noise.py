@@ -48,6 +48,19 @@ class Gaussian(eqx.Module):
         """A random observation."""
         return expected + self.std * jax.random.normal(key, expected.shape)
 
+    def deviation(self, expected: AnyArray) -> AnyArray:
+        """The standard deviation of each observed number around its mean."""
+        return jnp.broadcast_to(jnp.asarray(self.std), expected.shape)
+
+    def repeated(self, repetitions: Any) -> "Gaussian":
+        """The noise of the mean of some independent repetitions, which tells as much as all of them."""
+        return Gaussian(jnp.asarray(self.std) / jnp.sqrt(repetitions))
+
+    def ratio(self, truth: AnyArray, one: AnyArray, other: AnyArray) -> tuple[AnyArray, AnyArray]:
+        """Mean and variance of log p(y | one) - log p(y | other) for each observed number y, if `truth` is expected."""
+        variance = ((one - other) / self.std) ** 2
+        return ((truth - other) ** 2 - (truth - one) ** 2) / (2 * self.std**2), variance
+
 
 def error_probability(loss: Any) -> Any:
     """The probability of an error, Phi(-1 / sqrt(loss)): that a decision with the targets +-1 has the wrong sign.
@@ -105,6 +118,22 @@ class Counts(eqx.Module):
         """A random observation."""
         trials = jnp.broadcast_to(jnp.asarray(self.trials), expected.shape)
         return jax.random.binomial(key, trials, self._probability(expected))
+
+    def deviation(self, expected: AnyArray) -> AnyArray:
+        """The standard deviation of each observed number around its mean."""
+        probability = self._probability(expected)
+        return jnp.sqrt(self.trials * probability * (1 - probability))
+
+    def repeated(self, repetitions: Any) -> "Counts":
+        """The noise of the sum of some independent repetitions, which tells as much as all of them."""
+        return Counts(self.trials * repetitions, self.link)
+
+    def ratio(self, truth: AnyArray, one: AnyArray, other: AnyArray) -> tuple[AnyArray, AnyArray]:
+        """Mean and variance of log p(y | one) - log p(y | other) for each observed number y, if `truth` is expected."""
+        true, first, second = (self._probability(expected) for expected in (truth, one, other))
+        error, correct = jnp.log(first / second), jnp.log((1 - first) / (1 - second))
+        mean = self.trials * (true * error + (1 - true) * correct)
+        return mean, self.trials * true * (1 - true) * (error - correct) ** 2
 
 
 def _surprise(share: AnyArray, probability: AnyArray) -> AnyArray:

@@ -46,7 +46,8 @@ def plot_savings(dataset: xr.Dataset) -> Any:
         ax.xaxis.set_minor_locator(NullLocator())
         ax.ticklabel_format(axis="y", useOffset=False)
         ax.set(xlabel="duration of the interlude (learning time)")
-        ax.legend(fontsize="x-small")
+        if ax.get_legend_handles_labels()[0]:  # none if the first A is not learned
+            ax.legend(fontsize="x-small")
     return figure
 
 

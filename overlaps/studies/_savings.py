@@ -78,7 +78,7 @@ def savings(
     - `rnn`: as in `learn`. None: a linear one with steps of 0.1.
     - `rule`: the rule by which A is learned, for the longest learning time to look at. The interlude has the same rule, for
       `durations`. None: a gradient flow of duration 20.
-    - `durations`: learning times of the interlude. Descent rounds them to whole steps.
+    - `durations`: learning times of the interlude. Descent rounds them to whole steps, and they must differ after that, too.
     - `noise`: standard deviations of the label noise in the interlude, one number or several. Noise needs a
       `GradientDescent`. Without it, rest is more training on A.
     - `criterion`: the loss to come down to, as a fraction of the loss of A at the start, or in its units if `absolute` is True.
@@ -112,12 +112,13 @@ def savings(
     rnn = RNN(dt=0.1) if rnn is None else rnn
     rule = GradientFlow(20.0) if rule is None else rule
     check_learning(state, dict(zip("AB", tasks, strict=True)), rnn, rule)
-    times, stds = _nonnegative("durations", durations), _nonnegative("noise", noise)
+    times, stds = _distinct("durations", durations), _distinct("noise", noise)
     if np.any(stds > 0) and isinstance(rule, GradientFlow):
         raise argument_error("rule", "be a GradientDescent for an interlude with label noise", "a GradientFlow came")
     criterion, draws, key = checked_criterion(criterion, flag("absolute", absolute)), count("draws", draws), single_key(key)
     if isinstance(rule, GradientDescent):
         times = np.round(times / rule.learning_rate) * rule.learning_rate
+        _distinct("durations", times, f"Whole steps of {rule.learning_rate:g} came from {durations!r}: take fewer of them.")
     network_key, noise_key = jax.random.split(key)
     sources = starts(state, n, draws, network_key)
     settings = {"first": tasks[0], "second": tasks[1], "rnn": rnn, "rule": rule, "times": times, "stds": stds, "draws": draws}
@@ -141,10 +142,10 @@ def savings(
     return dataset
 
 
-def _nonnegative(name: str, values: Any) -> np.ndarray:
+def _distinct(name: str, values: Any, mend: str = "") -> np.ndarray:
     array = np.atleast_1d(np.asarray(real_array(name, values), float))
     if array.ndim > 1 or not array.size or np.any(array < 0) or len(np.unique(array)) < array.size:
-        raise argument_error(name, "be different numbers of at least 0", f"{values!r} came")
+        raise argument_error(name, "be different numbers of at least 0", f"{values!r} came", mend)
     return array
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from overlaps._support import argument_error, number, real_array, said
+from overlaps._support import argument_error, number, real_array, said, warn
 
 UNREADABLE = 1e-9  # a singular value below this fraction of the largest one counts as 0
 ALONE = 1e-6  # an overlap is readable alone if no more than this part of it lies in combinations that are not readable
@@ -17,6 +17,10 @@ def invisible_from_speeds(assay: xr.Dataset, speeds: Any, noise: Any = None) -> 
 
     The estimate is that of weighted least squares. It uses the visible overlaps and the weights of `assay`, and not its
     invisible overlaps. So the network of the assay may be any network with the same visible overlaps as the measured one.
+
+    For neurons with nonlinear phi the weights are those of the Gaussian closure. It does not give the speed of strongly driven
+    neurons. Then the estimates are biased by much more than their errors, and `chi_square` need not show it. An assay of a
+    `Network` or `MeanField` shows it, because there `speed` is not `predicted_speed`; an assay of `Overlaps` does not.
 
     - `assay`: a result of `perturbation_assay` for one state, such as assay.sel(state="A").
     - `speeds`: the measured speeds, (probe,), positive.
@@ -32,19 +36,27 @@ def invisible_from_speeds(assay: xr.Dataset, speeds: Any, noise: Any = None) -> 
       probes minus that of combinations. If the theory holds, `chi_square` has a chi-square distribution with so many degrees
       of freedom. A much larger value refutes the theory.
 
-    Raises ValueError for another Dataset, for several states, and for speeds that are not positive or not one for each probe.
+    Warns if `speed` and `predicted_speed` of the assay differ by more than the noise. Raises ValueError for another Dataset,
+    for several states, and for speeds that are not positive or not one for each probe.
     """
-    if "perturbation_assay" not in assay.attrs or assay["speed"].dims != ("probe",):
-        must, came = (
-            "be a result of studies.perturbation_assay for one state",
-            f"its speeds have {assay.get('speed', assay).dims}",
-        )
+    must = "be a result of studies.perturbation_assay for one state"
+    if not isinstance(assay, xr.Dataset) or "perturbation_assay" not in assay.attrs:
+        raise argument_error("assay", must, f"{type(assay).__name__} of another kind came")
+    if assay["speed"].dims != ("probe",):
+        came = f"its speeds have the dims {assay['speed'].dims}"
         raise argument_error("assay", must, came, "Select one: assay.sel(state=...).")
     probes = assay.sizes["probe"]
     measured = real_array("speeds", speeds)
     if measured.shape != (probes,) or not np.all(measured > 0):
         raise argument_error("speeds", f"be {probes} positive numbers, one for each probe", f"{speeds!r} came")
-    deviation = measured * (assay["noise"].values if noise is None else noise_fraction(noise, probes))
+    fraction = assay["noise"].values if noise is None else noise_fraction(noise, probes)
+    deviation = measured * fraction
+    excess = np.abs(assay["speed"].values / assay["predicted_speed"].values - 1)
+    if np.any(excess > fraction):
+        warn(
+            f"The weights miss the speed of the network in `assay` by up to {excess.max():.2g} of it, more than the noise: the "
+            "Gaussian closure does not describe it, and the estimates are biased. Take smaller inputs."
+        )
     visible, weight, sigma = (assay[name].values for name in ("visible", "weight", "sigma"))
     reading = _read(weight[:, ~visible], deviation)
     known = int(reading.readable.sum())

@@ -92,8 +92,8 @@ def transfer(
     """
     if tasks is None:
         tasks = {f"rate {rate}": exponential_filter(rate) for rate in (0.2, 0.4, 0.8)}
-    if not isinstance(tasks, Mapping) or len(tasks) < 2:
-        raise argument_error("tasks", "be a mapping from names to at least two tasks", f"{tasks!r} came")
+    if not isinstance(tasks, Mapping) or len(tasks) < 2 or not all(isinstance(name, str) for name in tasks):
+        raise argument_error("tasks", "be a mapping from names (strings) to at least two tasks", f"{tasks!r} came")
     rnn = RNN(dt=0.1) if rnn is None else rnn
     rule = GradientFlow(20.0) if rule is None else rule
     check_learning(state, dict(tasks), rnn, rule)
