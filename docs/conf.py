@@ -90,5 +90,6 @@ def setup(app) -> None:
     """Connect what the site needs besides the extensions."""
     pages = [path.stem for path in HERE.glob("*.md")]
     app.connect("autodoc-process-docstring", docstrings.translator(_public(), pages))
+    app.connect("autodoc-process-signature", docstrings.shorten)
     app.connect("source-read", links.rewrite)
     app.connect("build-finished", _copy_page_to_play_with)

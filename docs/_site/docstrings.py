@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 CODE = re.compile(r"(`[^`]+`)")
 EMPHASIS = re.compile(r"(?<![\w*])\*(?=\w)([^*]*\w)\*(?![\w*])")
+EITHER = re.compile(
+    r"~?(?:jaxtyping\.)?Float\[~?(?:numpy\.)?ndarray, ('[^']*')\] \| ~?(?:jaxtyping\.)?Float\[[~\w.]*Array, \1\]"
+)
 PAGE = re.compile(r"docs/(\w+)\.md")
 
 
@@ -70,6 +73,11 @@ def _prose(text: str, pages: Sequence[str]) -> str:
     kept = EMPHASIS.sub("\0\\1\0", text)
     kept = re.sub(r"([\\*|])|(?<=\w)(_)(?!\w)", lambda found: "\\" + found[0], kept).replace("\0", "*")
     return PAGE.sub(lambda found: f":doc:`/{found[1]}`" if found[1] in pages else found[0], kept)
+
+
+def shorten(app, what, name, obj, options, signature, returned) -> tuple[str | None, str | None]:
+    """A handler of the event "autodoc-process-signature": say once, and not twice, that an array of NumPy or of JAX may come."""
+    return tuple(text and EITHER.sub(r"Float[Array, \1]", text) for text in (signature, returned))
 
 
 def translator(targets: Mapping[str, str], pages: Sequence[str]) -> Callable:

@@ -11,6 +11,7 @@ NEVER = ("train_in_pytorch", "sweep")
 PICTURES = {
     "learn_to_integrate": ["learn_to_integrate", "lazy_integrator"],
     "memory": ["memory", "memory_table"],
+    "which_history": ["which_history", "which_history_design"],
     "validate_flipflop": ["large_n"],
 }
 # Titles, in the order of the gallery. Examples that are not here follow, with their file names as titles.
@@ -33,6 +34,7 @@ TITLES = {
     "learn_to_oscillate": "Learn to oscillate",
     "sweep": "A sweep",
     "identifiability": "What learning can reveal",
+    "which_history": "Which task came first?",
 }
 SAVED = "This page was built from saved pictures, because the script takes longer than a few seconds. Run it to make them anew."
 NOT_RUN = "The script did not run while this page was built."

@@ -31,7 +31,7 @@ def in_site(target: str) -> str:
 
 def rewrite(app, name: str, source: list[str]) -> None:
     """A handler of the event "source-read"."""
-    if not app.env.doc2path(name).endswith(".md"):
+    if Path(app.env.doc2path(name)).suffix != ".md":
         return
     if name == "index":
         source[0] = "\n".join(line for line in source[0].split("\n") if not _is_missing(line, Path(app.srcdir)))
