@@ -93,6 +93,11 @@ def test_docstrings_in_markdown_become_restructuredtext():
     assert "\n".join(docstrings.to_rst(MARKDOWN.split("\n"), {"learn": "overlaps.learn"}, ["theory"])) == RST
 
 
+def test_signatures_name_an_array_once():
+    signature = "(x: ~jaxtyping.Float[ndarray, 'a b'] | ~jaxtyping.Float[jaxlib._jax.Array, 'a b'], y: int)"
+    assert docstrings.shorten(None, "", "", None, None, signature, None) == ("(x: Float[Array, 'a b'], y: int)", None)
+
+
 @pytest.mark.parametrize(
     ("target", "page"),
     [

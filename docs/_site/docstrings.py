@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 CODE = re.compile(r"(`[^`]+`)")
 EMPHASIS = re.compile(r"(?<![\w*])\*(?=\w)([^*]*\w)\*(?![\w*])")
-EITHER = re.compile(
-    r"~?(?:jaxtyping\.)?Float\[~?(?:numpy\.)?ndarray, ('[^']*')\] \| ~?(?:jaxtyping\.)?Float\[[~\w.]*Array, \1\]"
-)
+FLOATS = r"~?(?:jaxtyping\.)?Float\[[~\w.]*"
+EITHER = re.compile(rf"{FLOATS}ndarray, ('[^']*')\] \| {FLOATS}Array, \1\]")
 PAGE = re.compile(r"docs/(\w+)\.md")
 
 
@@ -76,7 +75,7 @@ def _prose(text: str, pages: Sequence[str]) -> str:
 
 
 def shorten(app, what, name, obj, options, signature, returned) -> tuple[str | None, str | None]:
-    """A handler of the event "autodoc-process-signature": say once, and not twice, that an array of NumPy or of JAX may come."""
+    """A handler of the event "autodoc-process-signature": "an array" in place of "an array of NumPy or an array of JAX"."""
     return tuple(text and EITHER.sub(r"Float[Array, \1]", text) for text in (signature, returned))
 
 

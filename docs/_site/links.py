@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+EXAMPLE = re.compile(r"(?<!\[)`examples/(\w+)\.py`")
 PICTURE = re.compile(r"!\[[^\]]*\]\(images/([^)\s]+)\)")
 
 # What a page of docs/ links to outside of docs/, and the page of the site in its place.
@@ -36,6 +37,7 @@ def rewrite(app, name: str, source: list[str]) -> None:
     if name == "index":
         source[0] = "\n".join(line for line in source[0].split("\n") if not _is_missing(line, Path(app.srcdir)))
     source[0] = PICTURE.sub(r"[\g<0>](site:_images/\1)", source[0])  # a click shows the picture in full size
+    source[0] = EXAMPLE.sub(lambda found: f"[{found[0]}](gallery/{found[1]}.rst)", source[0])
     source[0] = re.sub(r"\]\(([^)\s]+)\)", lambda found: f"]({in_site(found[1])})", source[0])
 
 
