@@ -11,8 +11,8 @@ what it draws.
 - The infinite limit, and how Gaussian the neurons are: `plot_validation`, `plot_quantiles`, `plot_histograms`.
 - Populations of neurons, and how many of them a network needs: `plot_populations`, `plot_population_fits`.
 - Many runs: `plot_sweep`.
-- What curves of learning tell about overlaps: `plot_identifiability`. Which experiment tells histories apart:
-  `plot_discriminate`, `plot_design`.
+- What curves of learning tell about overlaps: `plot_identifiability`, `plot_fit`. Which experiment tells histories
+  apart: `plot_discriminate`, `plot_design`.
 - Results of `overlaps.studies`: `plot_admissible`, `plot_directions`, `plot_holonomy`, `plot_degeneracy`, `plot_memory`,
   `plot_memory_table`, `plot_decoding`, `plot_savings`, `plot_transfer`, `plot_perturbation_assay`.
 """
@@ -28,6 +28,7 @@ from overlaps.plots._experiments import (
     plot_discriminate as plot_discriminate,
 )
 from overlaps.plots._inference import plot_identifiability as plot_identifiability
+from overlaps.plots._inference_fit import plot_fit as plot_fit
 from overlaps.plots._integration import (
     plot_eigenvalues as plot_eigenvalues,
     plot_outlier as plot_outlier,

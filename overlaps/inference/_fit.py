@@ -1,0 +1,144 @@
+"""Overlaps from learning curves: the fit of the theory to what was observed."""
+
+import json
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from overlaps._support import argument_error, count, in_float64, random_key
+from overlaps.connectivity import Layout, Overlaps
+from overlaps.dynamics import RNN
+from overlaps.inference._fit_dataset import fit_dataset
+from overlaps.inference._fit_result import Result
+from overlaps.inference._levenberg_marquardt import Minima, least_squares
+from overlaps.inference._measurements import Measurement, Model, measurements_of
+from overlaps.learning import describe
+
+SLOTS = 32  # networks side by side in the compiled program
+ROWS = 4  # of random starts, per vector: how many neurons their overlaps come from
+
+
+def fit(
+    observations: Any,
+    protocol: Any,
+    rnn: RNN,
+    start: Overlaps | None = None,
+    noise: Any = 1e-3,
+    rank: int = 1,
+    starts: int = 100,
+    key: Any = 0,
+    observe: str | None = None,
+    task_key: Any = None,
+    steps: int = 150,
+) -> xr.Dataset:
+    """The overlaps of a network at the start of learning, from curves that were observed while it learned.
+
+    An overlap is the scalar product of two connectivity vectors, divided by the number of neurons. The fit finds the overlap
+    matrix G whose curves have the smallest chi2, which is the sum of the squared deviations from the data, in units of their
+    noise. It varies a factor F with G = F^T F, so that G stays positive semi-definite, by the method of Levenberg and Marquardt
+    from many starts (docs/fitting.md).
+
+    - `observations`: a DataArray with the dimension `time` (learning time) and those of what is observed, as
+      `overlaps.inference.observations` makes it; NaN is a gap. A further dimension `subject` holds several animals or networks,
+      each of which is fitted on its own. Or a list of such DataArrays of the same network, one for each protocol.
+    - `protocol`: a `Phase(name, task, rule)` or a list of them; for a list of observations a list of protocols.
+    - `rnn`: an `RNN`.
+    - `start`: an `Overlaps` from which to start, or a batch of them. None: random ones.
+    - `noise`: the standard deviation of independent Gaussian noise of the observations (a number, or an array or DataArray that
+      broadcasts to them), or `Gaussian(std)`, or `Counts(trials, link)`; for a list of observations, also a list of these.
+    - `rank`: the rank of random starts. `choose_rank` compares ranks.
+    - `starts`: how many random starts. `key`: a jax.random key or an integer seed for them.
+    - `observe`: what was observed. None: the name of the observations.
+    - `task_key`: the `key` of `learn`, if the tasks draw trials or noise that are known.
+    - `steps`: the largest number of steps of a start.
+
+    Returns a Dataset. Its first dimension is `subject`, if the observations have it.
+
+    - `sigma(overlap)` and `gram(vector, vector_)`: the overlaps with the smallest chi2.
+    - `standard_error(overlap)`, infinite where a direction of overlap space that the curves do not show changes the overlap.
+      `free_error(overlap)`: that of the part of the overlap without these directions. `covariance(overlap, overlap_)`: that of
+      the overlaps without these directions. They hold for small errors.
+    - `component(direction, overlap)`, `singular_value(direction)`, `null(direction)`, `why(direction)`: the directions, from
+      those that the curves show best to those that they do not show, as in `identifiability`. A direction whose standard error
+      is above the trace of G counts as not shown, and adds the trace of G to `standard_error`, times its component.
+    - `chi2`, `degrees_of_freedom` (observed numbers minus directions that the curves show), `p_value` (the probability of a
+      larger chi2 if the model holds) and `message`, which says whether the model describes the data.
+    - `start_sigma(start, overlap)`, `start_chi2(start)`, `start_steps(start)`: where each start ended, and `arrived(start)`:
+      whether its chi2 is above the smallest one by less than 1.
+    - `twin_gram(twin, vector, vector_)`, `twin_chi2(twin)` and `alike(twin)`: discrete twins, and whether their chi2 is above
+      the smallest one by less than 1, so that these data do not tell them from the result.
+    - `observed`, `predicted` and `residual` (in units of the noise): data and fitted curve. Those of a second protocol have the
+      names `observed_2` and so on, and dimensions such as `time_2`.
+
+    Raises ValueError for arguments that do not fit, and RuntimeError if all starts diverge under the protocol.
+
+    >>> import overlaps as ov
+    >>> phase = ov.Phase("A", ov.tasks.exponential_filter(rate=0.2, horizon=5.0), ov.GradientDescent(steps=20))
+    >>> net, rnn = ov.Overlaps.random(0), ov.RNN(dt=0.1)
+    >>> data = ov.inference.observations(net, phase, rnn, saves=5, noise_key=1)
+    >>> found = ov.inference.fit(data, phase, rnn, start=net)
+    >>> found["message"].item()
+    'The model describes the data.'
+    """
+    measured = measurements_of(observations, protocol, rnn, noise, observe, task_key)
+    subjects = measured[0].data["subject"]
+    layout = layout_of(start, measured[0], rank)
+    factors = _starts(start, layout, starts, key)
+    many = len(factors)
+    slots = min(SLOTS, many * len(subjects))
+    model = Model(measured, layout, slots)
+    owners = np.repeat(np.arange(len(subjects)), many)
+    all_starts = np.tile(factors.reshape(many, -1), (len(subjects), 1))
+    found = least_squares(model.residuals, model.jacobians, all_starts, owners, slots, count("steps", steps))
+    results = [
+        Result(model, measured, owner, Minima(*(part[owners == owner] for part in found))) for owner in range(len(subjects))
+    ]
+    dataset = fit_dataset(results, measured, layout)
+    noise = "in the arguments" if isinstance(noise, xr.DataArray | list) else noise
+    arguments = {"protocol": protocol, "rnn": rnn, "start": start, "noise": noise, "rank": layout.rank, "starts": starts}
+    arguments |= {"key": random_key("key", key), "steps": steps, "observe": [one.experiment.observe for one in measured]}
+    dataset.attrs = {"fit": json.dumps(describe(arguments))}
+    return dataset if "subject" in _dims(observations) else dataset.isel(subject=0, drop=True)
+
+
+def _dims(observations: Any) -> tuple[Any, ...]:
+    return (observations if isinstance(observations, xr.DataArray) else observations[0]).dims
+
+
+@in_float64
+def _starts(start: Overlaps | None, layout: Layout, starts: int, key: Any) -> Float[np.ndarray, "starts D D"]:
+    """The factors from which to start."""
+    if start is not None:
+        factors = np.asarray(start.factor)
+        return factors.reshape(-1, *factors.shape[-2:])
+    rows = ROWS * layout.size
+    vectors = jax.random.normal(random_key("key", key), (count("starts", starts), rows, layout.size))
+    return np.linalg.qr(np.asarray(vectors) / np.sqrt(rows)).R
+
+
+def layout_of(start: Any, measured: Measurement, rank: int) -> Layout:
+    """The layout of the networks to fit. Raises ValueError for a start that does not fit."""
+    if start is None:
+        inputs, outputs = _sizes(measured)
+        return Layout.checked(inputs, rank, outputs)
+    if not isinstance(start, Overlaps) or start.c is not None:
+        came = "it has a readout bias" if isinstance(start, Overlaps) else f"{type(start).__name__} came"
+        raise argument_error("start", "be an Overlaps without readout bias, or a batch of them", came)
+    return start.layout
+
+
+def _sizes(measured: Measurement) -> tuple[int, int]:
+    """The numbers of inputs and readouts of the network."""
+    sizes, task = measured.data.sizes, measured.experiment.phases[0].task
+    if measured.experiment.observe == "impulse_response":
+        return sizes["input"], sizes["readout"]
+    while hasattr(task, "task"):
+        task = task.task
+    if isinstance(getattr(task, "inputs", None), int):
+        return task.inputs, task.outputs
+    if hasattr(task, "inputs") and hasattr(task, "targets"):
+        return task.inputs.shape[-1], task.targets.shape[-1]
+    raise argument_error("start", "be an Overlaps for a task like this one", "None came", "Pass Overlaps.random(key, rank).")

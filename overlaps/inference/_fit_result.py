@@ -1,0 +1,88 @@
+"""The fit of one subject: the best of its starts, what the curves of this network show, and how well it describes the data."""
+
+import numpy as np
+import scipy.stats
+from jaxtyping import Float
+
+from overlaps.connectivity import Layout, Overlaps
+from overlaps.inference._coordinates import DEPENDENT, families, symmetries, twins
+from overlaps.inference._levenberg_marquardt import Minima
+from overlaps.inference._measurements import Measurement, Model
+from overlaps.inference._spectrum import Spectrum, spectrum
+from overlaps.learning import GradientFlow
+
+ARRIVED = 1.0  # starts whose chi2 is above the lowest one by less than this have arrived: the data do not tell them apart
+ROUNDING, OF_TOLERANCE = 1e-12, 0.1  # as in `identifiability`
+UNLIKELY = 1e-3  # p-values beyond this say that the model, or the noise, is wrong
+
+
+class Result:
+    """The fit of one subject: `minima` of all starts, the best of them, and what its curves show."""
+
+    minima: Minima
+    gram: Float[np.ndarray, "D D"]
+    chi2: float
+    shown: Spectrum
+    twins: dict[str, tuple[np.ndarray, float]]
+    curves: list[np.ndarray]
+    observed: int
+
+    def __init__(self, model: Model, measured: list[Measurement], owner: int, minima: Minima):
+        if not np.any(np.isfinite(minima.chi2)):
+            raise RuntimeError("All starts diverge in this protocol. Lower its learning rate, or pass other starts.")
+        self.minima = minima
+        best = int(np.argmin(minima.chi2))
+        size, layout = model.layout.size, model.layout
+        factor = minima.parameters[best].reshape(size, size)
+        self.gram, self.chi2 = factor.T @ factor, float(minima.chi2[best])
+        alike = twins(self.gram, layout)
+        roots = np.array([factor, *(np.asarray(Overlaps(gram, *layout).factor) for gram in alike.values())])
+        residuals, curves = model.curves(roots.reshape(len(roots), -1), owner)
+        self.curves = [curve[0] for curve in curves]
+        self.twins = dict(zip(alike, zip(alike.values(), np.sum(residuals[1:] ** 2, axis=1), strict=True), strict=True))
+        jacobian = model.jacobians(factor.reshape(1, -1), owner)[1][0]
+        self.observed = sum(int(np.sum(~np.isnan(one.data.values[owner]))) for one in measured)
+        self.shown = _shown(of_overlaps(jacobian, factor, layout), self.gram, layout, measured)
+
+    @property
+    def errors(self) -> Float[np.ndarray, " overlaps"]:
+        """The standard error of each overlap: infinite if a null direction of zero size changes it.
+
+        The network can be anywhere along a direction of larger size that the curves do not show, within a distance of tr G.
+        """
+        shown = self.shown
+        exact = shown.sizes <= ROUNDING * shown.sizes[0]
+        unknown = shown.directions[shown.null & ~exact] * np.trace(self.gram)
+        hidden = np.linalg.norm(shown.directions[exact], axis=0) > DEPENDENT
+        return np.where(hidden, np.inf, np.hypot(shown.free_errors, np.linalg.norm(unknown, axis=0)))
+
+
+def of_overlaps(jacobian: np.ndarray, factor: np.ndarray, layout: Layout) -> Float[np.ndarray, "numbers overlaps"]:
+    """The derivative with respect to the overlaps, from that with respect to the entries of the factor."""
+    size = layout.size
+    moves = np.einsum("ai,bk->abik", np.eye(size), np.eye(size)).reshape(size * size, size, size)
+    changes = layout.listed(moves.swapaxes(-1, -2) @ factor + factor.T @ moves)
+    return jacobian @ np.linalg.pinv(changes.T)
+
+
+def _shown(jacobian: np.ndarray, gram: np.ndarray, layout: Layout, measured: list[Measurement]) -> Spectrum:
+    """Which directions of overlap space the curves show, with a standard error below the sum of the squared norms, tr G."""
+    phases = [phase for one in measured for phase in one.experiment.phases]
+    template = Overlaps(gram, *layout)
+    rates = [np.asarray(template.rates(dict(phase.rule.rates or {})), float) for phase in phases]
+    rtol = max([phase.rule.rtol for phase in phases if isinstance(phase.rule, GradientFlow)], default=0.0)
+    basis, seen = np.eye(len(layout.pairs)), measured[0].experiment.rnn.visible(layout)
+    known = families(symmetries(gram, layout, seen, rates), basis)
+    unknown = 1 / (np.trace(gram) * np.linalg.norm(jacobian, 2))  # the standard error is as large as the overlaps themselves
+    return spectrum(jacobian, known, basis, max(ROUNDING, OF_TOLERANCE * rtol, unknown))
+
+
+def goodness(chi2: float, freedom: int) -> tuple[float, str]:
+    """The probability of a larger chi2 if the model holds, and what this says."""
+    p = float(scipy.stats.chi2.sf(chi2, freedom))
+    ratio = f"chi2 is {chi2:.4g} for {freedom} degrees of freedom"
+    if p < UNLIKELY:
+        return p, f"The model does not describe the data, or the noise is larger than `noise`: {ratio}."
+    if p > 1 - UNLIKELY:
+        return p, f"The data are closer to the model than their noise allows, so `noise` is too large: {ratio}."
+    return p, "The model describes the data."

@@ -1,0 +1,172 @@
+"""Measured curves beside their experiments, and the residuals of a network's curves, for many networks at once."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int
+
+from overlaps._support import AnyArray, argument_error
+from overlaps.connectivity import Layout, Overlaps
+from overlaps.dynamics import RNN
+from overlaps.inference._experiment import DIMENSIONS, Experiment
+from overlaps.learning import BARRIERS_STAY, compiled, describe
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """What was observed in an experiment: `data` with dims `subject` and those of the observation; NaN is a gap."""
+
+    experiment: Experiment
+    data: xr.DataArray
+
+    @classmethod
+    def checked(cls, data: Any, protocol: Any, rnn: RNN, noise: Any, observe: str | None, key: Any) -> "Measurement":
+        """A measurement of these arguments. Raises ValueError for arguments that do not fit."""
+        if not isinstance(data, xr.DataArray):
+            mend = "Name its dimensions as `overlaps.inference.observations` does."
+            raise argument_error("observations", "be a DataArray, or a list of them", f"{type(data).__name__} came", mend)
+        observe = str(data.name) if observe is None and data.name in DIMENSIONS else observe
+        if observe is None:
+            known = ", ".join(DIMENSIONS)
+            must = f"have the name of what is observed, one of {known}"
+            raise argument_error("observations", must, f"its name is {data.name!r}", "Name it, or pass `observe`.")
+        dims = DIMENSIONS.get(observe, ())
+        if dims and set(data.dims) - {"subject"} != set(dims):
+            raise argument_error("observations", f"have the dims {', '.join(dims)}", f"it has {', '.join(map(str, data.dims))}")
+        if isinstance(noise, xr.DataArray):
+            noise = noise.broadcast_like(
+                data.isel(subject=0, drop=True) if "subject" not in noise.dims and "subject" in data.dims else data
+            )
+            noise = noise.transpose(..., *dims).values
+        experiment = Experiment.checked(protocol, rnn, observe, noise, key=key)
+        data = (data if "subject" in data.dims else data.expand_dims("subject")).transpose("subject", *dims)
+        data = data.astype(float)
+        if np.any(np.isinf(data.values)) or np.any(np.all(np.isnan(data.values), axis=tuple(range(1, data.ndim)))):
+            came = "a subject has gaps alone" if not np.any(np.isinf(data.values)) else "an infinite number came"
+            raise argument_error("observations", "be numbers, or NaN for gaps", came)
+        return cls(experiment.seen_at(data), data)
+
+    @property
+    def noise(self) -> Any:
+        """The noise model, with one number for each observed number."""
+        try:
+            return jax.tree.map(lambda one: np.array(np.broadcast_to(one, self.data.shape)), self.experiment.noise)
+        except ValueError:
+            shapes = ", ".join(str(np.shape(one)) for one in jax.tree.leaves(self.experiment.noise))
+            raise argument_error("noise", f"broadcast to the shape {self.data.shape}", f"its shape is {shapes}") from None
+
+
+def measurements_of(observations: Any, protocol: Any, rnn: RNN, noise: Any, observe: str | None, key: Any) -> list[Measurement]:
+    """One measurement for each protocol. Raises ValueError for arguments that do not fit."""
+    if not isinstance(observations, Sequence):
+        return [Measurement.checked(observations, protocol, rnn, noise, observe, key)]
+    if not isinstance(protocol, Sequence) or len(protocol) != len(observations):
+        must = f"be a list of {len(observations)} protocols, one for each of the observations"
+        raise argument_error("protocol", must, f"{protocol!r} came")
+    noises = noise if isinstance(noise, list) else [noise] * len(observations)
+    if len(noises) != len(observations):
+        must = f"be one noise, or a list of {len(observations)}"
+        raise argument_error("noise", must, f"a list of {len(noises)} came")
+    rows = zip(observations, protocol, noises, strict=True)
+    found = [Measurement.checked(data, one, rnn, each, observe, key) for data, one, each in rows]
+    if len({one.data.sizes["subject"] for one in found}) > 1:
+        came = f"they have {', '.join(str(one.data.sizes['subject']) for one in found)} subjects"
+        raise argument_error("observations", "have the same subjects in all protocols", came)
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Settings:
+    """An experiment whose tasks, noise and key are given later. Two are equal if the rest of their descriptions is equal."""
+
+    experiment: Experiment = dataclasses.field(compare=False)
+    description: str
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> "_Settings":
+        phases = [(phase.name, phase.rule) for phase in experiment.phases]
+        rest = [*phases, experiment.rnn, experiment.observe, experiment.saves, experiment.times]
+        return cls(experiment, json.dumps(describe(rest)))
+
+    def experiment_with(self, tasks: list[Any], noise: Any, key: Any) -> Experiment:
+        phases = [dataclasses.replace(one, task=task) for one, task in zip(self.experiment.phases, tasks, strict=True)]
+        return dataclasses.replace(self.experiment, phases=phases, noise=noise, key=key)
+
+
+class Model:
+    """The residuals of the curves of networks, in units of the noise, as a function of their flat factors F (G = F^T F).
+
+    A program is compiled once for `slots` networks. Each network belongs to a subject, whose data it is compared with.
+    """
+
+    def __init__(self, measurements: list[Measurement], layout: Layout, slots: int):
+        self.layout, self.slots = layout, slots
+        numbers = [
+            ([phase.task for phase in one.experiment.phases], one.noise, one.data.values, one.experiment.key)
+            for one in measurements
+        ]
+        settings = tuple(_Settings.of(one.experiment) for one in measurements)
+        self.arguments: Any = (numbers, settings, Overlaps(np.eye(layout.size), *layout))
+
+    def curves(self, factors: AnyArray, owners: Any) -> tuple[Float[np.ndarray, "networks numbers"], list[np.ndarray]]:
+        """The residuals of networks, and their curves without noise, one array for each protocol."""
+        return self._in_slots(_programs()[0], factors, owners)
+
+    def residuals(self, factors: AnyArray, owners: Any) -> Float[np.ndarray, "networks numbers"]:
+        """The residuals of networks; NaN for networks that diverge."""
+        return self.curves(factors, owners)[0]
+
+    def jacobians(self, factors: AnyArray, owners: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The residuals of networks and their derivatives with respect to the entries of the factors."""
+        return self._in_slots(_programs()[1], factors, owners)
+
+    def _in_slots(self, program: Any, factors: AnyArray, owners: Any) -> Any:
+        factors, owners = np.asarray(factors), np.broadcast_to(owners, len(factors))
+        parts = []
+        with jax.enable_x64(True):
+            for first in range(0, len(factors), self.slots):
+                chosen = np.arange(first, first + self.slots) % len(factors)
+                parts.append(jax.tree.map(np.asarray, program(factors[chosen], owners[chosen], *self.arguments)))
+        return jax.tree.map(lambda *values: np.concatenate(values)[: len(factors)], *parts)
+
+
+@functools.cache
+def _programs() -> tuple[Any, Any]:
+    return compiled(_curves, BARRIERS_STAY), compiled(_jacobians, BARRIERS_STAY)
+
+
+def curves_of(
+    factor: Float[AnyArray, " entries"], owner: Int[AnyArray, ""], numbers: Any, settings: Any, template: Overlaps
+) -> tuple[AnyArray, list[AnyArray]]:
+    """The residuals of one network compared with the data of a subject, and its curves; the rest as in `Model.arguments`."""
+    size = template.layout.size
+    factor = factor.reshape(size, size)
+    state = eqx.tree_at(lambda one: one.gram, template, factor.T @ factor)
+    residuals, curves = [], []
+    for (tasks, noise, data, key), one in zip(numbers, settings, strict=True):
+        noise = jax.tree.map(lambda array: jnp.asarray(array)[owner], noise)
+        expected = one.experiment_with(tasks, noise, key).expected(state)
+        residuals.append(noise.residuals(expected, jnp.asarray(data)[owner]).ravel())
+        curves.append(noise.mean(expected))
+    return jnp.concatenate(residuals), curves
+
+
+def _curves(factors: AnyArray, owners: AnyArray, *arguments: Any) -> Any:
+    return jax.vmap(lambda factor, owner: curves_of(factor, owner, *arguments))(factors, owners)
+
+
+def _jacobians(factors: AnyArray, owners: AnyArray, *arguments: Any) -> Any:
+    def residuals(factor: AnyArray, owner: AnyArray) -> tuple[AnyArray, AnyArray]:
+        found = curves_of(factor, owner, *arguments)[0]
+        return found, found
+
+    derivative = jax.vmap(jax.jacfwd(residuals, has_aux=True))(factors, owners)
+    return derivative[1], derivative[0]
