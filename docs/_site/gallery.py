@@ -34,6 +34,7 @@ TITLES = {
     "learn_to_oscillate": "Learn to oscillate",
     "sweep": "A sweep",
     "identifiability": "What learning can reveal",
+    "fit_learning_curves": "Fit learning curves",
     "which_history": "Which task came first?",
 }
 SAVED = "This page was built from saved pictures, because the script takes longer than a few seconds. Run it to make them anew."

@@ -34,13 +34,6 @@ def rewrite(app, name: str, source: list[str]) -> None:
     """A handler of the event "source-read"."""
     if Path(app.env.doc2path(name)).suffix != ".md":
         return
-    if name == "index":
-        source[0] = "\n".join(line for line in source[0].split("\n") if not _is_missing(line, Path(app.srcdir)))
     source[0] = PICTURE.sub(r"[\g<0>](site:_images/\1)", source[0])  # a click shows the picture in full size
     source[0] = EXAMPLE.sub(lambda found: f"[{found[0]}](gallery/{found[1]}.rst)", source[0])
     source[0] = re.sub(r"\]\(([^)\s]+)\)", lambda found: f"]({in_site(found[1])})", source[0])
-
-
-def _is_missing(line: str, folder: Path) -> bool:
-    """Whether a line of a toctree, with a star at its end, stands for a page that is not there yet."""
-    return re.fullmatch(r"\w+\*", line) is not None and not list(folder.glob(f"{line}.md"))
