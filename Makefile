@@ -2,10 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+DOCS_STAMP := .venv/.installed_docs
 # Two workers, each with one thread for its small matrices: those of two get into each other's way.
 PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test quick lint types benchmark clean
+.PHONY: demo test quick lint types docs benchmark clean
 
 demo: $(STAMP)  ## install, and run the main job
 	$(BIN)/python -m overlaps
@@ -23,6 +24,11 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/basedpyright
 
+docs: $(DOCS_STAMP)  ## build the site in docs/_build/html; with EXAMPLES=all every example runs, which takes long
+	rm -rf docs/_build docs/gallery docs/reference/generated
+	OPENBLAS_NUM_THREADS=1 EXAMPLES=$(EXAMPLES) $(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+	$(BIN)/python docs/_site/check.py docs/_build/html
+
 benchmark: $(STAMP)
 	$(BIN)/python benchmarks/linear_learning.py
 	$(BIN)/python benchmarks/nonlinear_learning.py
@@ -35,7 +41,7 @@ benchmark: $(STAMP)
 	$(BIN)/python benchmarks/ensembles.py
 
 clean:
-	rm -rf .venv
+	rm -rf .venv docs/_build docs/gallery docs/reference/generated
 
 # Debian's Python has no ensurepip, and its pip refuses to install outside of an environment: make a bare one there, and let
 # the system's pip fill it.
@@ -46,3 +52,9 @@ $(STAMP): pyproject.toml
 		then $(BIN)/python -m pip install --quiet -e '.[test]'; \
 		else $(PYTHON) -m pip --python $(BIN)/python install --quiet -e '.[test]'; fi
 	touch $(STAMP)
+
+$(DOCS_STAMP): $(STAMP)
+	if $(BIN)/python -m pip --version >/dev/null 2>&1; \
+		then $(BIN)/python -m pip install --quiet -e '.[docs]'; \
+		else $(PYTHON) -m pip --python $(BIN)/python install --quiet -e '.[docs]'; fi
+	touch $(DOCS_STAMP)

@@ -24,9 +24,10 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
 
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+WITHOUT_CODE = {"index.md", "glossary.md", "symbols.md", "contributing.md", "changelog.md"}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if path.name not in WITHOUT_CODE], ids=lambda path: path.name)
 def test_code_in_documents_runs(document):
     code = "\n".join(re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL))
     assert code
