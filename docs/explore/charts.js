@@ -1,14 +1,14 @@
 /*
  * Line charts as SVG. A chart is
  *
- * - `series`: lines of `x`, `y` (arrays), `color` (a CSS colour), `dash` (an SVG dash pattern), `width` and `label`, or "" for none,
- * - `xLabel`, `yLabel`: axis labels. `end`: x goes from 0 to this. `yRange`: the lowest and the highest value to draw. `log`: whether y is logarithmic,
+ * - `series`: lines of `y` (an array), `color` (a CSS colour), `dash` (an SVG dash pattern), `width` and `label`, or "" for none,
+ * - `spacing`: the distance of two points along x, which goes from 0 to `end`. `xLabel`, `yLabel`: axis labels. `yRange`: the lowest and the highest value to draw. `log`: whether y is logarithmic,
  * - `bands`: names of parts of equal length along x, every second of which is shaded.
  */
 "use strict";
 
 var explorerCharts = (function () {
-  const LEFT = 46, RIGHT = 34, TOP = 18, BOTTOM = 34, POINTS = 300, APART = 13;
+  const LEFT = 46, RIGHT = 14, NAME = 20, TOP = 18, BOTTOM = 34, POINTS = 300, APART = 13;
 
   /** Round numbers within [low, high], at most `most` of them. */
   function ticks(low, high, most) {
@@ -35,7 +35,8 @@ var explorerCharts = (function () {
 
   function draw(svg, chart) {
     const width = svg.clientWidth || 400, height = svg.clientHeight || 240;
-    const right = width - RIGHT, bottom = height - BOTTOM, scale = chart.log ? Math.log10 : (value) => value;
+    const named = chart.series.filter((line) => line.label && line.y.length);
+    const right = width - RIGHT - (named.length ? NAME : 0), bottom = height - BOTTOM, scale = chart.log ? Math.log10 : (value) => value;
     const [low, high] = chart.yRange.map(scale), end = chart.end;
     const across = (x) => LEFT + ((right - LEFT) * x) / end;
     const down = (y) => bottom - ((bottom - TOP) * (scale(y) - low)) / (high - low);
@@ -48,29 +49,37 @@ var explorerCharts = (function () {
       parts.push(text((from + to) / 2, TOP - 5, name, 'class="band-name" text-anchor="middle"'));
     });
     const room = Math.max(2, Math.floor((bottom - TOP) / 28));
-    const marks = chart.log ? ticks(low, high, room).filter(Number.isInteger).map((k) => [10 ** k, `10<tspan dy="-4" font-size="9">${k}</tspan>`])
-      : ticks(low, high, room).map((y) => [y, String(y).replace("-", "\u2212")]);
+    const heights = ticks(low, high, room);
+    const marks = chart.log
+      ? heights.filter(Number.isInteger).map((k) => [10 ** k, `10<tspan dy="-4" font-size="9">${k}</tspan>`])
+      : heights.map((y) => [y, String(y).replace("-", "\u2212")]);
     for (const [y, name] of marks) {
       const at = down(y);
-      parts.push(`<line class="grid" x1="${LEFT}" x2="${right}" y1="${at}" y2="${at}"/>`, text(LEFT - 5, at + 4, name, 'text-anchor="end"'));
+      parts.push(`<line class="grid" x1="${LEFT}" x2="${right}" y1="${at}" y2="${at}"/>`);
+      parts.push(text(LEFT - 5, at + 4, name, 'text-anchor="end"'));
     }
-    for (const x of ticks(0, end, Math.max(2, Math.floor((right - LEFT) / 60)))) parts.push(text(across(x), bottom + 15, x, 'text-anchor="middle"'));
+    for (const x of ticks(0, end, Math.max(2, Math.floor((right - LEFT) / 60))))
+      parts.push(text(across(x), bottom + 15, x, 'text-anchor="middle"'));
     parts.push(text((LEFT + right) / 2, height - 3, chart.xLabel, 'text-anchor="middle"'));
     parts.push(text(0, 0, chart.yLabel, `text-anchor="middle" transform="translate(11 ${(TOP + bottom) / 2}) rotate(-90)"`));
     parts.push(`<path class="axis" d="M${LEFT} ${TOP}V${bottom}H${right}"/>`);
-    parts.push(`<clipPath id="${svg.id}-clip"><rect x="${LEFT}" y="${TOP}" width="${right - LEFT}" height="${bottom - TOP}"/></clipPath>`);
+    const frame = `<rect x="${LEFT}" y="${TOP}" width="${right - LEFT}" height="${bottom - TOP}"/>`;
+    parts.push(`<clipPath id="${svg.id}-clip">${frame}</clipPath>`);
     parts.push(`<g clip-path="url(#${svg.id}-clip)">`);
-    for (const { x, y, color, dash, width: stroke } of chart.series) {
-      const step = Math.max(1, Math.floor(x.length / POINTS)), points = [];
-      for (let k = 0; k < x.length; k += step) points.push(`${across(x[k]).toFixed(1)} ${inside(down(y[k])).toFixed(1)}`);
-      const last = x.length - 1;
-      if (last % step) points.push(`${across(x[last]).toFixed(1)} ${inside(down(y[last])).toFixed(1)}`);
-      parts.push(`<path class="line" d="M${points.join("L")}" style="stroke:${color}" stroke-width="${stroke}" stroke-dasharray="${dash}"/>`);
+    for (const { y, color, dash, width: stroke } of chart.series) {
+      const every = Math.max(1, Math.floor(y.length / POINTS)), last = y.length - 1, points = [];
+      const add = (k) => points.push(`${across(k * chart.spacing).toFixed(1)} ${inside(down(y[k])).toFixed(1)}`);
+      for (let k = 0; k < last; k += every) add(k);
+      if (last >= 0) add(last);
+      const style = `style="stroke:${color}" stroke-width="${stroke}" stroke-dasharray="${dash}"`;
+      if (points.length) parts.push(`<path class="line" d="M${points.join("L")}" ${style}/>`);
     }
     parts.push("</g>");
-    const named = chart.series.filter((line) => line.label);
     const ends = named.map((line) => Math.min(Math.max(down(line.y[line.y.length - 1]), TOP), bottom));
-    spread(ends, bottom).forEach((y, index) => parts.push(text(right + 4, y + 4, named[index].label, `class="name" style="fill:${named[index].color}"`)));
+    spread(ends, bottom).forEach((y, index) => {
+      const { label, color } = named[index];
+      parts.push(text(right + 4, y + 4, label, `class="name" style="fill:${color}"`));
+    });
     svg.innerHTML = parts.join("");
   }
 

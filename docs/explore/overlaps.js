@@ -23,6 +23,13 @@ var overlapTheory = (function () {
     return [VECTORS.indexOf(label[0]), VECTORS.indexOf(label[1])];
   }
 
+  function indexOf(label) {
+    const [row, column] = place(label);
+    return SIZE * row + column;
+  }
+
+  const [ZM, ZU, VM, VU] = VISIBLE.map(indexOf);
+
   /** The matrix of the overlaps in `values`, an object that has a number for each label. */
   function gramOf(values) {
     const gram = new Float64Array(SIZE * SIZE);
@@ -33,10 +40,7 @@ var overlapTheory = (function () {
     return gram;
   }
 
-  function valueOf(gram, label) {
-    const [row, column] = place(label);
-    return gram[SIZE * row + column];
-  }
+  const valueOf = (gram, label) => gram[indexOf(label)];
 
   /** A task with all that does not learn: the filtered input and the wanted response at the samples. */
   function filterTask(rate, amplitude, horizon, dt) {
@@ -51,7 +55,7 @@ var overlapTheory = (function () {
 
   function impulseResponse(gram, task) {
     const { dt, samples, filtered } = task;
-    const [zm, zu, vm, vu] = VISIBLE.map((label) => valueOf(gram, label));
+    const zm = gram[ZM], zu = gram[ZU], vm = gram[VM], vu = gram[VU];
     const response = new Float64Array(samples), b = 1 + dt * (vu - 1);
     let h = 0;
     for (let k = 0; k < samples; k++) {
@@ -64,7 +68,7 @@ var overlapTheory = (function () {
   /** The loss and its derivatives by the visible overlaps. One pass over the samples carries h_k and g_k = dh_k / db. */
   function lossAndSlopes(gram, task) {
     const { dt, samples, filtered, target } = task;
-    const [zm, zu, vm, vu] = VISIBLE.map((label) => valueOf(gram, label));
+    const zm = gram[ZM], zu = gram[ZU], vm = gram[VM], vu = gram[VU];
     const b = 1 + dt * (vu - 1), gain = dt * zu * vm;
     let h = 0, g = 0, loss = 0, byInput = 0, byH = 0, byG = 0;
     for (let k = 0; k < samples; k++) {
@@ -83,40 +87,49 @@ var overlapTheory = (function () {
     };
   }
 
-  /** One step of gradient descent on all vectors: G <- T G T with T = 1 - eta S. It is exact at any learning rate eta. */
+  const T = new Float64Array(SIZE * SIZE), TG = new Float64Array(SIZE * SIZE);
+
+  /** One step of gradient descent on all vectors, in place: G <- T G T with T = 1 - eta S. It is exact at any learning rate eta. */
   function descend(gram, slopes, learningRate) {
-    const T = new Float64Array(SIZE * SIZE), TG = new Float64Array(SIZE * SIZE), next = new Float64Array(SIZE * SIZE);
+    T.fill(0);
     for (let i = 0; i < SIZE; i++) T[SIZE * i + i] = 1;
-    for (const label of VISIBLE) {
-      const [row, column] = place(label);
-      T[SIZE * row + column] = T[SIZE * column + row] = -learningRate * slopes[label];
-    }
+    T[ZM] = T[SIZE * 0 + 3] = -learningRate * slopes.zm;
+    T[ZU] = T[SIZE * 1 + 3] = -learningRate * slopes.zu;
+    T[VM] = T[SIZE * 0 + 2] = -learningRate * slopes.vm;
+    T[VU] = T[SIZE * 1 + 2] = -learningRate * slopes.vu;
     for (let i = 0; i < SIZE; i++)
-      for (let j = 0; j < SIZE; j++)
-        for (let k = 0; k < SIZE; k++) TG[SIZE * i + j] += T[SIZE * i + k] * gram[SIZE * k + j];
+      for (let j = 0; j < SIZE; j++) {
+        let sum = 0;
+        for (let k = 0; k < SIZE; k++) sum += T[SIZE * i + k] * gram[SIZE * k + j];
+        TG[SIZE * i + j] = sum;
+      }
     for (let i = 0; i < SIZE; i++)
       for (let j = 0; j <= i; j++) {
         let sum = 0;
         for (let k = 0; k < SIZE; k++) sum += TG[SIZE * i + k] * T[SIZE * k + j];
-        next[SIZE * i + j] = next[SIZE * j + i] = sum;
+        gram[SIZE * i + j] = gram[SIZE * j + i] = sum;
       }
-    return next;
   }
 
   /**
    * Train on one task. Returns `loss` and `overlaps[label]` at the steps 0, 1, ..., the last matrix `gram`, and `diverged`: the
    * step at which the numbers became infinite, or null. After this step nothing is computed, and the arrays end.
    */
-  function learn(gram, task, learningRate, steps) {
-    const loss = [], overlaps = {};
-    for (const label of LABELS) overlaps[label] = [];
+  function learn(start, task, learningRate, steps) {
+    const gram = Float64Array.from(start), loss = new Float64Array(steps + 1);
+    const courses = LABELS.map((label) => [label, indexOf(label), new Float64Array(steps + 1)]);
+    const result = (points, diverged) => ({
+      loss: loss.subarray(0, points),
+      overlaps: Object.fromEntries(courses.map(([label, , course]) => [label, course.subarray(0, points)])),
+      gram, diverged,
+    });
     for (let step = 0; ; step++) {
       const now = lossAndSlopes(gram, task);
-      if (!Number.isFinite(now.loss) || !gram.every(Number.isFinite)) return { loss, overlaps, gram, diverged: step };
-      loss.push(now.loss);
-      for (const label of LABELS) overlaps[label].push(valueOf(gram, label));
-      if (step === steps) return { loss, overlaps, gram, diverged: null };
-      gram = descend(gram, now.slopes, learningRate);
+      if (!Number.isFinite(now.loss) || !gram.every(Number.isFinite)) return result(step, step);
+      loss[step] = now.loss;
+      for (const [, index, course] of courses) course[step] = gram[index];
+      if (step === steps) return result(steps + 1, null);
+      descend(gram, now.slopes, learningRate);
     }
   }
 

@@ -7,12 +7,21 @@
   const VECTORS = { m: "input", u: "recurrence", v: "recurrence", z: "readout" };
   const LEAST_LOSS = 1e-12, MOST_OVERLAP = 8, LEARNED = 0.01;
   const NAMES = ["network", "twin"], COLORS = ["var(--network)", "var(--twin)"], DASHES = ["", "7 4"], PRIMES = ["", "\u2032"];
+  const CHARTS = {
+    response: "Chart of the output after an input pulse, before and after learning, with the target",
+    loss: "Chart of the loss over the steps of learning",
+    seen: "Chart of the visible overlaps over the steps of learning",
+    unseen: "Chart of the invisible overlaps over the steps of learning",
+  };
   const element = (id) => document.getElementById(id);
   const sliders = [];
-  let state = START, address = "", waiting = 0, drawing = false;
+  let state = START, address = null, waiting = 0, drawing = false;
 
   const shown = (value) => value.toFixed(2).replace("-", "\u2212");
-  const brief = (value) => (value === 0 ? "0" : Math.abs(value) < 1e-3 || Math.abs(value) >= 1e4 ? value.toExponential(1) : value.toPrecision(3)).replaceAll("-", "\u2212");
+  const brief = (value) => {
+    const size = Math.abs(value), exponential = size > 0 && (size < 1e-3 || size >= 1e4);
+    return (exponential ? value.toExponential(1) : String(Number(value.toPrecision(3)))).replaceAll("-", "\u2212");
+  };
 
   /** A slider in the fieldset `parent`. `read` gives its value, `change` the state after it was moved. */
   function addSlider(parent, id, label, note, color, [low, high, step], read, change, format, range) {
@@ -20,8 +29,9 @@
     row.className = "slider";
     row.id = `${id}-row`;
     const swatch = color ? `<i class="swatch" style="color:${color}"></i>` : "";
+    const described = range ? `aria-describedby="${id}-range"` : "";
     row.innerHTML = `<label for="${id}">${swatch}${label} <span>${note}</span></label><output for="${id}"></output>
-<input type="range" id="${id}" min="${low}" max="${high}" step="${step}" ${range ? `aria-describedby="${id}-range"` : ""}>
+<input type="range" id="${id}" min="${low}" max="${high}" step="${step}" ${described}>
 ${range ? `<small id="${id}-range"></small>` : ""}`;
     parent.append(row);
     const [input, output] = [row.querySelector("input"), row.querySelector("output")], small = row.querySelector("small");
@@ -40,9 +50,9 @@ ${range ? `<small id="${id}-range"></small>` : ""}`;
   }
 
   function addOverlap(parent, who, label) {
-    const note = label[0] === label[1] ? `length of ${label[0]}, squared` : `${VECTORS[label[0]]} ${label[0]}, ${VECTORS[label[1]]} ${label[1]}`;
-    addSlider(element(parent), `${parent}-${label}`, label, note, `var(--${label})`, [...bounds(label), 0.01], () => state[who][label],
-      (value) => move(state, who, label, value), shown, () => limits(state, who, label));
+    const [a, b] = label, note = a === b ? `length of ${a}, squared` : `${VECTORS[a]} ${a}, ${VECTORS[b]} ${b}`;
+    addSlider(element(parent), `${parent}-${label}`, label, note, `var(--${label})`, [...bounds(label), 0.01],
+      () => state[who][label], (value) => move(state, who, label, value), shown, () => limits(state, who, label));
   }
 
   function addChoice(id, label, list, name) {
@@ -60,48 +70,59 @@ ${range ? `<small id="${id}-range"></small>` : ""}`;
   }
 
   /** One curve for all tasks in turn. A task starts where the one before it ended, so that this point is left out. */
-  const joined = (runs, of) => runs.flatMap((run, index) => of(run).slice(index ? 1 : 0));
-  const counted = (y) => y.map((_, step) => step);
+  const joined = (runs, of) => runs.reduce((curve, run) => {
+    const longer = new Float64Array(curve.length + of(run).length - 1);
+    longer.set(curve);
+    longer.set(of(run).subarray(1), curve.length);
+    return longer;
+  }, of(runs[0]).subarray(0, 1));
   const rms = (a, b) => Math.sqrt(a.reduce((sum, x, k) => sum + (x - b[k]) ** 2, 0) / a.length);
   const apart = (a, b) => Math.sqrt(INVISIBLE.reduce((sum, label) => sum + (valueOf(a, label) - valueOf(b, label)) ** 2, 0));
 
-  function range(curves, most) {
+  function extremes(curves) {
     let low = Infinity, high = -Infinity;
-    for (const curve of curves) for (const y of curve) { low = Math.min(low, y); high = Math.max(high, y); }
-    [low, high] = [Math.max(low, -most), Math.min(high, most)];
+    for (const curve of curves) for (const y of curve) [low, high] = [Math.min(low, y), Math.max(high, y)];
+    return [low, high];
+  }
+
+  function range(curves, most) {
+    const [least, greatest] = extremes(curves), low = Math.max(least, -most), high = Math.min(greatest, most);
     const margin = 0.06 * (high - low || 1);
     return [low - margin, high + margin];
   }
 
   function drawResponses(solved, finals) {
-    const task = solved[0].tasks[0], x = counted(Array.from(task.target)).map((k) => k * DT);
+    const task = solved[0].tasks[0];
     const before = impulseResponse(solved[0].start, task);
-    const series = [{ y: task.target, color: "var(--ink)", dash: "1.5 4", width: 3 }, { y: before, color: "var(--before)", dash: "", width: 2.5 }];
+    const series = [
+      { y: task.target, color: "var(--ink)", dash: "1.5 4", width: 3 },
+      { y: before, color: "var(--before)", dash: "", width: 2.5 },
+    ];
     finals.forEach((y, index) => { if (y) series.push({ y, color: COLORS[index], dash: DASHES[index], width: 2 }); });
     explorerCharts.draw(element("response"), {
-      series: series.map((line) => ({ x, label: "", ...line })), bands: [], log: false, end: HORIZON, xLabel: "time", yLabel: "output",
-      yRange: range(series.map((line) => line.y), MOST_OVERLAP),
+      series: series.map((line) => ({ label: "", ...line })), spacing: DT, end: HORIZON, bands: [], log: false,
+      xLabel: "time", yLabel: "output", yRange: range(series.map((line) => line.y), MOST_OVERLAP),
     });
   }
 
   function drawCourses(solved, bands) {
     const end = solved[0].tasks.length * STEPS;
     const losses = solved.map(({ runs }) => joined(runs, (run) => run.loss));
-    const all = losses.flat().filter((loss) => loss > 0), start = Math.max(...losses.map((loss) => loss[0]));
-    const most = Math.min(Math.max(start, ...all.filter((loss) => loss < 100 * start)), 100 * start);
+    const start = Math.max(...losses.map((curve) => curve[0]));
+    const [least, most] = extremes(losses.map((curve) => curve.map((loss) => Math.min(Math.max(loss, LEAST_LOSS), 100 * start))));
     explorerCharts.draw(element("loss"), {
-      series: losses.map((y, index) => ({ x: counted(y), y, color: COLORS[index], dash: DASHES[index], width: 2, label: "" })),
-      bands, end, log: true, xLabel: "step of gradient descent", yLabel: "loss",
-      yRange: [Math.max(all.reduce((a, b) => Math.min(a, b), most), LEAST_LOSS) / 1.5, 1.5 * most],
+      series: losses.map((y, index) => ({ y, color: COLORS[index], dash: DASHES[index], width: 2, label: "" })),
+      spacing: 1, bands, end, log: true, xLabel: "gradient step", yLabel: "loss",
+      yRange: [least / 1.5, 1.5 * most],
     });
     for (const [id, labels] of [["seen", VISIBLE], ["unseen", INVISIBLE]]) {
       const series = solved.flatMap(({ runs }, index) => labels.map((label) => {
         const y = joined(runs, (run) => run.overlaps[label]);
         const same = index && Math.abs(y.at(-1) - joined(solved[0].runs, (run) => run.overlaps[label]).at(-1)) < 1e-3;
-        return { x: counted(y), y, color: `var(--${label})`, dash: DASHES[index], width: 2, label: same ? "" : label + PRIMES[index] };
+        return { y, color: `var(--${label})`, dash: DASHES[index], width: 2, label: same ? "" : label + PRIMES[index] };
       }));
       explorerCharts.draw(element(id), {
-        series, bands, end, log: false, xLabel: "step of gradient descent", yLabel: "overlap",
+        series, spacing: 1, bands, end, log: false, xLabel: "gradient step", yLabel: "overlap",
         yRange: range(series.map((line) => line.y), MOST_OVERLAP),
       });
     }
@@ -109,33 +130,38 @@ ${range ? `<small id="${id}-range"></small>` : ""}`;
 
   function tell(solved, finals) {
     const names = state.inTurn ? ["A", "B", "A again"] : ["the task"];
-    element("head").innerHTML = `<tr><th scope="col"></th><th scope="col">loss before</th>${names.map((name) => `<th scope="col">after ${name}</th>`).join("")}<th scope="col">1 % at step</th></tr>`;
+    const columns = ["network", "loss before", ...names.map((name) => `after ${name}`), "down to 1 % at step"];
+    element("head").innerHTML = `<tr>${columns.map((name) => `<th scope="col">${name}</th>`).join("")}</tr>`;
     element("rows").innerHTML = solved.map(({ runs }, index) => {
       const loss = runs[0].loss, learned = loss.findIndex((one) => one < LEARNED * loss[0]);
       const after = names.map((_, phase) => (runs[phase]?.diverged === null ? brief(runs[phase].loss[STEPS]) : "\u2013"));
-      return `<tr><th scope="row">${NAMES[index]}</th><td>${brief(loss[0] ?? NaN)}</td>${after.map((one) => `<td>${one}</td>`).join("")}<td>${learned < 0 ? "\u2013" : learned}</td></tr>`;
+      const cells = [brief(loss[0]), ...after, learned < 0 ? "\u2013" : learned];
+      return `<tr><th scope="row">${NAMES[index]}</th>${cells.map((one) => `<td>${one}</td>`).join("")}</tr>`;
     }).join("");
-    const lost = solved.findIndex(({ runs }) => runs.at(-1).diverged !== null);
-    element("summary").textContent = lost >= 0
-      ? `The numbers of the ${NAMES[lost]} become infinite at step ${solved[lost].runs.at(-1).diverged + (solved[lost].runs.length - 1) * STEPS}. Lower the learning rate.`
-      : state.inTurn ? tellTurns(solved) : tellTwins(solved, finals);
-    for (const [id, what] of [["response", "output after an input pulse, before and after learning, with the target"], ["loss", "loss over the steps of learning"],
-      ["seen", "visible overlaps over the steps of learning"], ["unseen", "invisible overlaps over the steps of learning"]])
-      element(id).setAttribute("aria-label", `Chart: ${what}. ${element("summary").textContent}`);
+    const lost = solved.map(({ runs }) => runs).find((runs) => runs.at(-1).diverged !== null);
+    const tellLearned = state.inTurn ? tellTurns : tellTwins;
+    element("summary").textContent = lost ? tellLost(lost) : tellLearned(solved, finals);
+    for (const [id, what] of Object.entries(CHARTS)) element(id).setAttribute("aria-label", `${what}. ${element("summary").textContent}`);
+  }
+
+  function tellLost(runs) {
+    return `The learning rate is too large: the numbers become infinite at step ${runs.at(-1).diverged + (runs.length - 1) * STEPS}.`;
   }
 
   function tellTwins(solved, finals) {
     const starts = solved.map(({ start, tasks }) => impulseResponse(start, tasks[0]));
-    return `Before learning, the outputs of network and twin differ by ${brief(rms(...starts))} (root mean square), and their invisible overlaps by `
-      + `${brief(apart(solved[0].start, solved[1].start))} (Euclidean distance). After learning, the outputs differ by ${brief(rms(...finals))}, and the invisible overlaps by ${brief(apart(...solved.map(({ runs }) => runs[0].gram)))}.`;
+    const [first, last] = [solved.map(({ start }) => start), solved.map(({ runs }) => runs[0].gram)].map((pair) => apart(...pair));
+    return `Before learning, the outputs of network and twin differ by ${brief(rms(...starts))} (root mean square), and their`
+      + ` invisible overlaps by ${brief(first)} (Euclidean distance). After learning, the outputs differ by ${brief(rms(...finals))},`
+      + ` and the invisible overlaps by ${brief(last)}.`;
   }
 
   function tellTurns(solved) {
     return solved.map(({ tasks, runs, controls }, index) => {
       const ends = [runs, controls].map((each) => each.at(-1).gram);
       const outputs = ends.map((gram) => impulseResponse(gram, tasks[0]));
-      return `The ${NAMES[index]} after A, B, A and the same network after A, A, A: their outputs differ by ${brief(rms(...outputs))} (root mean`
-        + ` square), and their invisible overlaps by ${brief(apart(...ends))} (Euclidean distance).`;
+      return `The ${NAMES[index]} after A, B, A and the same network after A, A, A: their outputs differ by`
+        + ` ${brief(rms(...outputs))} (root mean square), and their invisible overlaps by ${brief(apart(...ends))} (Euclidean distance).`;
     }).join(" ") + " Where the outputs are equal and the invisible overlaps are not, the invisible overlaps keep a trace of B.";
   }
 
@@ -154,13 +180,24 @@ ${range ? `<small id="${id}-range"></small>` : ""}`;
     }, 300);
   }
 
-  async function copy(content, done) {
+  async function copy(content, done, otherwise) {
     try {
       await navigator.clipboard.writeText(content);
       element("message").textContent = done;
     } catch {
-      element("message").textContent = "The browser does not allow copying. Select the text by hand.";
+      element("message").textContent = `The browser does not allow this page to copy. ${otherwise}`;
     }
+  }
+
+  function copyCode() {
+    element("details").open = true;
+    getSelection().selectAllChildren(element("code"));
+    copy(explorerState.pythonCode(state), "The Python code is copied.", "The code is selected below: copy it by hand.");
+  }
+
+  function copyAddress() {
+    const link = `${location.href.split("#")[0]}#${explorerState.encode(state)}`;
+    copy(link, "The address is copied.", "The address line of the browser has the address.");
   }
 
   function load() {
@@ -180,8 +217,8 @@ ${range ? `<small id="${id}-range"></small>` : ""}`;
     "random-twin": () => set(randomTwin(state, Math.random)),
     "equal-twin": () => set(equalTwin(state)),
     restart: () => set(START),
-    copy: () => copy(explorerState.pythonCode(state), "The Python code is copied."),
-    share: () => copy(`${location.href.split("#")[0]}#${explorerState.encode(state)}`, "The address is copied."),
+    copy: copyCode,
+    share: copyAddress,
   };
   for (const [id, act] of Object.entries(buttons)) element(id).addEventListener("click", act);
   addEventListener("hashchange", load);

@@ -13,7 +13,7 @@ var explorerState = (function () {
   const { VISIBLE, INVISIBLE, LABELS, gramOf, filterTask, learnInTurn, exists, interval } = overlapTheory;
   const DT = 0.1, HORIZON = 20, AMPLITUDE = 1, STEPS = 2000, SWEEPS = 20;
   const RATES = Array.from({ length: 30 }, (_, index) => (index + 1) / 20);  // 0.05 to 1.5
-  const LEARNING_RATES = [1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200].map((x) => Number((x * 1e-4).toPrecision(2)));
+  const LEARNING_RATES = [1e-4, 1.5e-4, 2e-4, 3e-4, 5e-4, 7e-4, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02];
   const START = {
     network: { zm: 0.1, zu: 0.1, vm: 0.3, vu: 0.3, mu: 0.1, zv: 0, mm: 1, uu: 0.8, vv: 1.2, zz: 1.4 },
     twin: { mu: 0.8, zv: 0.3, mm: 1.2, uu: 2.5, vv: 0.6, zz: 1.1 },
@@ -79,10 +79,10 @@ var explorerState = (function () {
 
   /** The state as the part of an address after "#", and back. `decode` returns null for a text that holds no state. */
   function encode(state) {
-    const pairs = [...LABELS.map((label) => [label, state.network[label]]),
-      ...INVISIBLE.map((label) => [`twin.${label}`, state.twin[label]]),
-      ["rate", state.rate], ["learningRate", state.learningRate], ["otherRate", state.otherRate], ["inTurn", Number(state.inTurn)]];
-    return pairs.map(([name, value]) => `${name}=${value}`).join("&");
+    const overlaps = LABELS.map((label) => [label, state.network[label]]);
+    const twin = INVISIBLE.map((label) => [`twin.${label}`, state.twin[label]]);
+    const learning = ["rate", "otherRate", "learningRate", "inTurn"].map((name) => [name, Number(state[name])]);
+    return [...overlaps, ...twin, ...learning].map(([name, value]) => `${name}=${value}`).join("&");
   }
 
   function decode(text) {
@@ -95,7 +95,8 @@ var explorerState = (function () {
     const state = {
       network: Object.fromEntries(LABELS.map((label) => [label, overlap(label, label)])),
       twin: Object.fromEntries(INVISIBLE.map((label) => [label, overlap(label, `twin.${label}`)])),
-      rate: nearest(RATES, number("rate")), otherRate: nearest(RATES, number("otherRate")),
+      rate: nearest(RATES, number("rate")),
+      otherRate: nearest(RATES, number("otherRate")),
       learningRate: nearest(LEARNING_RATES, number("learningRate")), inTurn: number("inTurn") === 1,
     };
     const numbers = ["rate", "otherRate", "learningRate", "inTurn"].every((name) => Number.isFinite(number(name)));
@@ -107,10 +108,10 @@ var explorerState = (function () {
     const gram = gramOf(state.network);
     const rows = [0, 4, 8, 12].map((start) => `        [${Array.from(gram.slice(start, start + 4)).join(", ")}],`);
     const twin = INVISIBLE.map((label) => `${label}=${state.twin[label]}`).join(", ");
-    const task = (name, rate) => `${name} = ov.tasks.exponential_filter(rate=${rate}, amplitude=${AMPLITUDE}, horizon=${HORIZON})`;
-    const lesson = state.inTurn
-      ? [task("A", state.rate), task("B", state.otherRate), 'phases = [ov.Phase(name, task, rule) for name, task in (("A", A), ("B", B), ("A", A))]']
-      : [task("task", state.rate)];
+    const filter = (rate) => `ov.tasks.exponential_filter(rate=${rate}, amplitude=${AMPLITUDE}, horizon=${HORIZON})`;
+    const inTurn = `A = ${filter(state.rate)}
+B = ${filter(state.otherRate)}
+phases = [ov.Phase(name, task, rule) for name, task in (("A", A), ("B", B), ("A", A))]`;
     const learn = state.inTurn ? "ov.learn(net, phases, rnn, saves=101)" : "ov.learn(net, task, rnn, rule, saves=101)";
     return `import matplotlib.pyplot as plt
 import numpy as np
@@ -126,7 +127,7 @@ twin = network.replace(${twin})  # equal visible overlaps
 
 rnn = ov.RNN(phi="linear", dt=${DT})
 rule = ov.GradientDescent(learning_rate=${state.learningRate}, steps=${STEPS})
-${lesson.join("\n")}
+${state.inTurn ? inTurn : `task = ${filter(state.rate)}`}
 runs = [${learn} for net in (network, twin)]
 
 pulse = np.zeros(${Math.round(HORIZON / DT)})
