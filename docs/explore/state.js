@@ -108,7 +108,7 @@ var explorerState = (function () {
     const gram = gramOf(state.network);
     const rows = [0, 4, 8, 12].map((start) => `        [${Array.from(gram.slice(start, start + 4)).join(", ")}],`);
     const twin = INVISIBLE.map((label) => `${label}=${state.twin[label]}`).join(", ");
-    const filter = (rate) => `ov.tasks.exponential_filter(rate=${rate}, amplitude=${AMPLITUDE}, horizon=${HORIZON})`;
+    const filter = (rate) => `ov.tasks.exponential_filter(rate=${rate}, amplitude=${AMPLITUDE.toFixed(1)}, horizon=${HORIZON.toFixed(1)})`;
     const inTurn = `A = ${filter(state.rate)}
 B = ${filter(state.otherRate)}
 phases = [ov.Phase(name, task, rule) for name, task in (("A", A), ("B", B), ("A", A))]`;
