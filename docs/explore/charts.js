@@ -1,8 +1,9 @@
 /*
  * Line charts as SVG. A chart is
  *
- * - `series`: lines of `y` (an array), `color` (a CSS colour), `dash` (an SVG dash pattern), `width` and `label`, or "" for none,
- * - `spacing`: the distance of two points along x, which goes from 0 to `end`. `xLabel`, `yLabel`: axis labels. `yRange`: the lowest and the highest value to draw. `log`: whether y is logarithmic,
+ * - `series`: lines of `y` (an array), `color` (a CSS colour), `dash` (an SVG dash pattern), `width` and `label` ("" for none),
+ * - `spacing`: the distance of two points along x, which goes from 0 to `end`,
+ * - `xLabel`, `yLabel`: axis labels. `yRange`: the lowest and the highest value to draw. `log`: whether y is logarithmic,
  * - `bands`: names of parts of equal length along x, every second of which is shaded.
  */
 "use strict";
@@ -15,7 +16,8 @@ var explorerCharts = (function () {
     const rough = (high - low) / most, power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((x) => x * power).find((x) => x >= rough * (1 - 1e-9));
     const found = [];
-    for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++) found.push(Number((k * step).toPrecision(10)));
+    for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++)
+      found.push(Number((k * step).toPrecision(10)));
     return found;
   }
 
@@ -36,7 +38,8 @@ var explorerCharts = (function () {
   function draw(svg, chart) {
     const width = svg.clientWidth || 400, height = svg.clientHeight || 240;
     const named = chart.series.filter((line) => line.label && line.y.length);
-    const right = width - RIGHT - (named.length ? NAME : 0), bottom = height - BOTTOM, scale = chart.log ? Math.log10 : (value) => value;
+    const right = width - RIGHT - (named.length ? NAME : 0), bottom = height - BOTTOM;
+    const scale = chart.log ? Math.log10 : (value) => value;
     const [low, high] = chart.yRange.map(scale), end = chart.end;
     const across = (x) => LEFT + ((right - LEFT) * x) / end;
     const down = (y) => bottom - ((bottom - TOP) * (scale(y) - low)) / (high - low);

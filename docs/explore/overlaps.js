@@ -6,8 +6,8 @@
  * docs/theory.md derives the equations. tests/test_explore.py compares this file with the Python library.
  *
  * The network is stepped by forward Euler, with time constant 1. Its impulse response is f_k = zm a^k + dt zu vm h_k, where
- * a = 1 - dt, and h_k = sum over j < k of a^(k-1-j) b^j with b = 1 + dt (vu - 1). A task asks for f*(t) = amplitude exp(-rate t),
- * and the loss is the sum over the samples k < horizon / dt of (f_k - f*(k dt))^2 dt.
+ * a = 1 - dt, and h_k = sum over j < k of a^(k-1-j) b^j with b = 1 + dt (vu - 1). A task asks for the response
+ * f*(t) = amplitude exp(-rate t). The loss is the sum over the samples k < horizon / dt of (f_k - f*(k dt))^2 dt.
  */
 "use strict";
 
@@ -89,7 +89,7 @@ var overlapTheory = (function () {
 
   const T = new Float64Array(SIZE * SIZE), TG = new Float64Array(SIZE * SIZE);
 
-  /** One step of gradient descent on all vectors, in place: G <- T G T with T = 1 - eta S. It is exact at any learning rate eta. */
+  /** One step of gradient descent on all vectors, in place: G <- T G T with T = 1 - eta S, exact at any learning rate eta. */
   function descend(gram, slopes, learningRate) {
     T.fill(0);
     for (let i = 0; i < SIZE; i++) T[SIZE * i + i] = 1;
@@ -163,13 +163,14 @@ var overlapTheory = (function () {
   /** Whether vectors with these overlaps exist, up to rounding: whether the matrix is positive semi-definite. */
   function exists(gram) {
     const scale = Math.max(...[0, 1, 2, 3].map((k) => gram[SIZE * k + k]));
-    return gram.every(Number.isFinite) && scale > 0 && remainders(gram, [0, 1, 2, 3]).every((x) => Math.abs(x) <= ROUNDING * scale);
+    if (!gram.every(Number.isFinite) || !(scale > 0)) return false;
+    return remainders(gram, [0, 1, 2, 3]).every((x) => Math.abs(x) <= ROUNDING * scale);
   }
 
   /**
    * The interval [low, high] of one overlap in which the matrix is positive semi-definite, if all other overlaps stay.
    *
-   * Project a and b on the span of the two other vectors. Let p be the overlap of the projections, and s_a, s_b the self-overlaps
+   * Project a and b on the span of the other vectors. Let p be the overlap of the projections, and s_a, s_b the self-overlaps
    * of what remains. Then (a.b / N - p)^2 <= s_a s_b. A self-overlap is at least its p.
    */
   function interval(gram, label) {

@@ -3,7 +3,7 @@
 
 (function () {
   const { VISIBLE, INVISIBLE, impulseResponse, valueOf } = overlapTheory;
-  const { DT, HORIZON, STEPS, RATES, LEARNING_RATES, START, bounds, twinOf, limits, move, randomTwin, equalTwin } = explorerState;
+  const { DT, HORIZON, STEPS, RATES, LEARNING_RATES, START, bounds, limits, move, randomTwin, equalTwin } = explorerState;
   const VECTORS = { m: "input", u: "recurrence", v: "recurrence", z: "readout" };
   const LEAST_LOSS = 1e-12, MOST_OVERLAP = 8, LEARNED = 0.01;
   const NAMES = ["network", "twin"], COLORS = ["var(--network)", "var(--twin)"], DASHES = ["", "7 4"], PRIMES = ["", "\u2032"];
@@ -109,7 +109,8 @@ ${range ? `<small id="${id}-range"></small>` : ""}`;
     const end = solved[0].tasks.length * STEPS;
     const losses = solved.map(({ runs }) => joined(runs, (run) => run.loss));
     const start = Math.max(...losses.map((curve) => curve[0]));
-    const [least, most] = extremes(losses.map((curve) => curve.map((loss) => Math.min(Math.max(loss, LEAST_LOSS), 100 * start))));
+    const shownLoss = (loss) => Math.min(Math.max(loss, LEAST_LOSS), 100 * start);
+    const [least, most] = extremes(losses.map((curve) => curve.map(shownLoss)));
     explorerCharts.draw(element("loss"), {
       series: losses.map((y, index) => ({ y, color: COLORS[index], dash: DASHES[index], width: 2, label: "" })),
       spacing: 1, bands, end, log: true, xLabel: "gradient step", yLabel: "loss",
@@ -141,19 +142,21 @@ ${range ? `<small id="${id}-range"></small>` : ""}`;
     const lost = solved.map(({ runs }) => runs).find((runs) => runs.at(-1).diverged !== null);
     const tellLearned = state.inTurn ? tellTurns : tellTwins;
     element("summary").textContent = lost ? tellLost(lost) : tellLearned(solved, finals);
-    for (const [id, what] of Object.entries(CHARTS)) element(id).setAttribute("aria-label", `${what}. ${element("summary").textContent}`);
+    for (const [id, what] of Object.entries(CHARTS))
+      element(id).setAttribute("aria-label", `${what}. ${element("summary").textContent}`);
   }
 
   function tellLost(runs) {
-    return `The learning rate is too large: the numbers become infinite at step ${runs.at(-1).diverged + (runs.length - 1) * STEPS}.`;
+    const step = runs.at(-1).diverged + (runs.length - 1) * STEPS;
+    return `The learning rate is too large: the numbers become infinite at step ${step}.`;
   }
 
   function tellTwins(solved, finals) {
     const starts = solved.map(({ start, tasks }) => impulseResponse(start, tasks[0]));
-    const [first, last] = [solved.map(({ start }) => start), solved.map(({ runs }) => runs[0].gram)].map((pair) => apart(...pair));
+    const first = apart(...solved.map(({ start }) => start)), last = apart(...solved.map(({ runs }) => runs[0].gram));
     return `Before learning, the outputs of network and twin differ by ${brief(rms(...starts))} (root mean square), and their`
-      + ` invisible overlaps by ${brief(first)} (Euclidean distance). After learning, the outputs differ by ${brief(rms(...finals))},`
-      + ` and the invisible overlaps by ${brief(last)}.`;
+      + ` invisible overlaps by ${brief(first)} (Euclidean distance). After learning, the outputs differ by`
+      + ` ${brief(rms(...finals))}, and the invisible overlaps by ${brief(last)}.`;
   }
 
   function tellTurns(solved) {
@@ -161,14 +164,18 @@ ${range ? `<small id="${id}-range"></small>` : ""}`;
       const ends = [runs, controls].map((each) => each.at(-1).gram);
       const outputs = ends.map((gram) => impulseResponse(gram, tasks[0]));
       return `The ${NAMES[index]} after A, B, A and the same network after A, A, A: their outputs differ by`
-        + ` ${brief(rms(...outputs))} (root mean square), and their invisible overlaps by ${brief(apart(...ends))} (Euclidean distance).`;
+        + ` ${brief(rms(...outputs))} (root mean square), and their invisible overlaps by ${brief(apart(...ends))}`
+        + " (Euclidean distance).";
     }).join(" ") + " Where the outputs are equal and the invisible overlaps are not, the invisible overlaps keep a trace of B.";
   }
 
   function draw() {
     drawing = false;
     const solved = explorerState.solve(state);
-    const finals = solved.map(({ tasks, runs }) => (runs.at(-1).diverged === null ? impulseResponse(runs.at(-1).gram, tasks[0]) : null));
+    const finals = solved.map(({ tasks, runs }) => {
+      const { gram, diverged } = runs.at(-1);
+      return diverged === null ? impulseResponse(gram, tasks[0]) : null;
+    });
     drawResponses(solved, finals);
     drawCourses(solved, state.inTurn ? ["A", "B", "A"] : []);
     tell(solved, finals);

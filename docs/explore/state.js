@@ -108,7 +108,8 @@ var explorerState = (function () {
     const gram = gramOf(state.network);
     const rows = [0, 4, 8, 12].map((start) => `        [${Array.from(gram.slice(start, start + 4)).join(", ")}],`);
     const twin = INVISIBLE.map((label) => `${label}=${state.twin[label]}`).join(", ");
-    const filter = (rate) => `ov.tasks.exponential_filter(rate=${rate}, amplitude=${AMPLITUDE.toFixed(1)}, horizon=${HORIZON.toFixed(1)})`;
+    const [amplitude, horizon] = [AMPLITUDE, HORIZON].map((value) => value.toFixed(1));
+    const filter = (rate) => `ov.tasks.exponential_filter(rate=${rate}, amplitude=${amplitude}, horizon=${horizon})`;
     const inTurn = `A = ${filter(state.rate)}
 B = ${filter(state.otherRate)}
 phases = [ov.Phase(name, task, rule) for name, task in (("A", A), ("B", B), ("A", A))]`;
@@ -148,7 +149,7 @@ figure.savefig("explore.png")
   }
 
   return {
-    DT, HORIZON, AMPLITUDE, STEPS, RATES, LEARNING_RATES, START, bounds, twinOf, limits, move, randomTwin, equalTwin, solve, encode,
-    decode, pythonCode,
+    DT, HORIZON, STEPS, RATES, LEARNING_RATES, START,
+    bounds, twinOf, limits, move, randomTwin, equalTwin, solve, encode, decode, pythonCode,
   };
 })();
