@@ -184,6 +184,7 @@ ${range ? `<small id="${id}-range"></small>` : ""}`;
     waiting = setTimeout(() => {
       address = `#${explorerState.encode(state)}`;
       history.replaceState(null, "", address);
+      element("spoken").textContent = element("summary").textContent;  // for screen readers, once the slider rests
     }, 300);
   }
 
