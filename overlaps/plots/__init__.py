@@ -12,7 +12,7 @@ what it draws.
 - Populations of neurons, and how many of them a network needs: `plot_populations`, `plot_population_fits`.
 - Many runs: `plot_sweep`.
 - Results of `overlaps.studies`: `plot_admissible`, `plot_directions`, `plot_holonomy`, `plot_degeneracy`, `plot_memory`,
-  `plot_memory_table`, `plot_decoding`.
+  `plot_memory_table`, `plot_decoding`, `plot_savings`, `plot_transfer`.
 """
 
 from overlaps.plots._activity import (
@@ -40,6 +40,10 @@ from overlaps.plots._memory import (
 from overlaps.plots._populations import (
     plot_population_fits as plot_population_fits,
     plot_populations as plot_populations,
+)
+from overlaps.plots._relearning import (
+    plot_savings as plot_savings,
+    plot_transfer as plot_transfer,
 )
 from overlaps.plots._solutions import (
     plot_admissible as plot_admissible,

@@ -10,6 +10,7 @@ function of the network (the map from its inputs to its outputs) depends on it. 
   `predicted_holonomy`, `label_noise_drift`, `label_noise_flow`.
 - What a network remembers of earlier tasks (docs/training_history.md): `memory`, `memory_table`, `train_twins`, `twin_starts`,
   `twin_tasks`, `twin_states`, `annealed_descent`, `decode_history`.
+- What learning shows of invisible overlaps in an experiment (docs/predictions.md): `savings`, `transfer`.
 - `rerun` repeats a run or a study from the description in its Dataset.
 
 This room runs `learn` and reads the Datasets that it returns. It may not import figures (`overlaps.plots`), and it may not know
@@ -37,11 +38,13 @@ from overlaps.studies._label_noise_drift import (
 from overlaps.studies._memory import memory as memory
 from overlaps.studies._memory_table import memory_table as memory_table
 from overlaps.studies._rerun import rerun as rerun
+from overlaps.studies._savings import savings as savings
 from overlaps.studies._slice import (
     admissible as admissible,
     sample_equivalent as sample_equivalent,
 )
 from overlaps.studies._solutions import solution_manifold as solution_manifold
+from overlaps.studies._transfer import transfer as transfer
 from overlaps.studies._twins import (
     annealed_descent as annealed_descent,
     train_twins as train_twins,

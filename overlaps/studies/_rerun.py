@@ -14,6 +14,8 @@ from overlaps.learning import restore
 from overlaps.studies._degeneracy import degeneracy
 from overlaps.studies._memory import memory
 from overlaps.studies._memory_table import memory_table
+from overlaps.studies._savings import savings
+from overlaps.studies._transfer import transfer
 from overlaps.studies._validate import validate
 
 # These studies write their arguments into one attribute, which has the name of the study.
@@ -21,6 +23,8 @@ STUDIES: dict[str, Callable[..., xr.Dataset]] = {
     "degeneracy": degeneracy,
     "memory": memory,
     "memory_table": memory_table,
+    "savings": savings,
+    "transfer": transfer,
     "compare_regimes": compare_regimes,
 }
 VALIDATE = ("task", "rnn", "rule", "sizes", "seeds", "key", "exact", "saves")  # arguments that are attributes of the same name
@@ -29,9 +33,9 @@ VALIDATE = ("task", "rnn", "rule", "sizes", "seeds", "key", "exact", "saves")  #
 def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
     """Run again what a Dataset describes, and return the new Dataset.
 
-    `dataset`: a result of `learn`, of `validate`, of `studies.degeneracy`, `memory` or `memory_table`, or of
-    `integration.compare_regimes`. It may come from a netCDF file. The new run has all the arguments of the first one, and gives
-    the same numbers on the same machine. `progress`: whether to show a bar.
+    `dataset`: a result of `learn`, of `validate`, of `studies.degeneracy`, `memory`, `memory_table`, `savings` or `transfer`,
+    or of `integration.compare_regimes`. It may come from a netCDF file. The new run has all the arguments of the first one, and
+    gives the same numbers on the same machine. `progress`: whether to show a bar.
 
     If `learn` trained a batch, the networks that are in the Dataset run again: rerun(dataset.isel(batch=0)) repeats the first
     network. A study always runs again as a whole.
