@@ -12,7 +12,7 @@ from overlaps.inference._straight import Straight, points_inside
 
 TRUTH, RNN = ov.Overlaps.random(3, n=50), ov.RNN(dt=0.25)
 PHASE = ov.Phase("A", ov.tasks.exponential_filter(0.2, horizon=5.0), ov.GradientDescent(2e-2, steps=60))
-DRAWS, WARMUP = 200, 50
+DRAWS, WARMUP = 400, 50
 
 
 def test_the_prior_is_a_wishart_distribution():
