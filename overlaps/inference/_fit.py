@@ -1,6 +1,8 @@
 """Overlaps from learning curves: the fit of the theory to what was observed."""
 
+import functools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,13 +13,16 @@ from jaxtyping import Float
 from overlaps._support import argument_error, count, in_float64, random_key
 from overlaps.connectivity import Layout, Overlaps
 from overlaps.dynamics import RNN
+from overlaps.inference._correlated import Correlated
 from overlaps.inference._fit_dataset import fit_dataset
 from overlaps.inference._fit_result import Result
 from overlaps.inference._levenberg_marquardt import Minima, least_squares
 from overlaps.inference._measurements import Measurement, Model, measurements_of
+from overlaps.inference._path_noise import random_paths, with_path_noise
 from overlaps.learning import describe
 
 SLOTS = 32  # networks side by side in the compiled program
+ROUNDS = 2  # of fits with the noise of the paths of the network that was found before
 ROWS = 4  # of random starts, per vector: how many neurons their overlaps come from
 
 
@@ -87,21 +92,48 @@ def fit(
     subjects = measured[0].data["subject"]
     layout = layout_of(start, measured[0], rank)
     factors = _starts(start, layout, starts, key)
-    many = len(factors)
-    slots = min(SLOTS, many * len(subjects))
-    model = Model(measured, layout, slots)
-    owners = np.repeat(np.arange(len(subjects)), many)
-    all_starts = np.tile(factors.reshape(many, -1), (len(subjects), 1))
-    found = least_squares(model.residuals, model.jacobians, all_starts, owners, slots, count("steps", steps))
-    results = [
-        Result(model, measured, owner, Minima(*(part[owners == owner] for part in found))) for owner in range(len(subjects))
-    ]
+    owners = np.repeat(np.arange(len(subjects)), len(factors))
+    places = np.tile(factors.reshape(len(factors), -1), (len(subjects), 1))
+    search = functools.partial(_search, layout=layout, owners=owners, steps=count("steps", steps))
+    if any(random_paths(one) for one in measured):
+        results, measured = _search_with_path_noise(search, measured, places, random_key("key", key))
+    else:
+        results = search(measured, places)
     dataset = fit_dataset(results, measured, layout)
-    noise = "in the arguments" if isinstance(noise, xr.DataArray | list) else noise
+    noise = "in the arguments" if isinstance(noise, xr.DataArray | list | Correlated) else noise
     arguments = {"protocol": protocol, "rnn": rnn, "start": start, "noise": noise, "rank": layout.rank, "starts": starts}
     arguments |= {"key": random_key("key", key), "steps": steps, "observe": [one.experiment.observe for one in measured]}
     dataset.attrs = {"fit": json.dumps(describe(arguments))}
     return dataset if "subject" in _dims(observations) else dataset.isel(subject=0, drop=True)
+
+
+def _search(measured: list[Measurement], places: np.ndarray, layout: Layout, owners: np.ndarray, steps: int) -> list[Result]:
+    """The fits of all subjects, from starts at these places, each of which belongs to the subject `owners`."""
+    slots = min(SLOTS, len(places))
+    model = Model(measured, layout, slots)
+    found = least_squares(model.residuals, model.jacobians, places, owners, slots, steps)
+    return [
+        Result(model, measured, owner, Minima(*(part[owners == owner] for part in found))) for owner in range(owners[-1] + 1)
+    ]
+
+
+def _search_with_path_noise(
+    search: Callable[..., list[Result]], measured: list[Measurement], places: np.ndarray, key: Any
+) -> tuple[list[Result], list[Measurement]]:
+    """The fits, and the measurements with the noise of paths in them, by generalised least squares.
+
+    The noise of paths is that of the network that the fit before found. The starts go on from where they ended then.
+    """
+    states, results, correlated = None, [], measured
+    for _ in range(1 + ROUNDS):
+        correlated = [
+            with_path_noise(one, states, jax.random.fold_in(key, index)) if random_paths(one) else one
+            for index, one in enumerate(measured)
+        ]
+        results = search(correlated, places)
+        states = [one.state for one in results]
+        places = np.concatenate([one.minima.parameters for one in results])
+    return results, correlated
 
 
 def _dims(observations: Any) -> tuple[Any, ...]:

@@ -16,16 +16,21 @@ from jaxtyping import Float, Int
 from overlaps._support import AnyArray, argument_error
 from overlaps.connectivity import Layout, Overlaps
 from overlaps.dynamics import RNN
+from overlaps.inference._correlated import Correlated
 from overlaps.inference._experiment import DIMENSIONS, Experiment
 from overlaps.learning import BARRIERS_STAY, compiled, describe
 
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """What was observed in an experiment: `data` with dims `subject` and those of the observation; NaN is a gap."""
+    """What was observed in an experiment: `data` with dims `subject` and those of the observation; NaN is a gap.
+
+    `correlated`: correlated noise, which then takes the place of the noise of the experiment.
+    """
 
     experiment: Experiment
     data: xr.DataArray
+    correlated: Correlated | None = None
 
     @classmethod
     def checked(cls, data: Any, protocol: Any, rnn: RNN, noise: Any, observe: str | None, key: Any) -> "Measurement":
@@ -46,17 +51,20 @@ class Measurement:
                 data.isel(subject=0, drop=True) if "subject" not in noise.dims and "subject" in data.dims else data
             )
             noise = noise.transpose(..., *dims).values
-        experiment = Experiment.checked(protocol, rnn, observe, noise, key=key)
+        correlated = noise if isinstance(noise, Correlated) else None
+        experiment = Experiment.checked(protocol, rnn, observe, 1.0 if correlated else noise, key=key)
         data = (data if "subject" in data.dims else data.expand_dims("subject")).transpose("subject", *dims)
         data = data.astype(float)
         if np.any(np.isinf(data.values)) or np.any(np.all(np.isnan(data.values), axis=tuple(range(1, data.ndim)))):
             came = "a subject has gaps alone" if not np.any(np.isinf(data.values)) else "an infinite number came"
             raise argument_error("observations", "be numbers, or NaN for gaps", came)
-        return cls(experiment.seen_at(data), data)
+        return cls(experiment.seen_at(data), data, correlated)
 
     @property
     def noise(self) -> Any:
         """The noise model, with one number for each observed number."""
+        if self.correlated is not None:
+            return self.correlated.whitening(self.data.values)
         try:
             return jax.tree.map(lambda one: np.array(np.broadcast_to(one, self.data.shape)), self.experiment.noise)
         except ValueError:
@@ -84,14 +92,14 @@ def measurements_of(observations: Any, protocol: Any, rnn: RNN, noise: Any, obse
 
 
 @dataclasses.dataclass(frozen=True)
-class _Settings:
+class Settings:
     """An experiment whose tasks, noise and key are given later. Two are equal if the rest of their descriptions is equal."""
 
     experiment: Experiment = dataclasses.field(compare=False)
     description: str
 
     @classmethod
-    def of(cls, experiment: Experiment) -> "_Settings":
+    def of(cls, experiment: Experiment) -> "Settings":
         phases = [(phase.name, phase.rule) for phase in experiment.phases]
         rest = [*phases, experiment.rnn, experiment.observe, experiment.saves, experiment.times]
         return cls(experiment, json.dumps(describe(rest)))
@@ -113,7 +121,7 @@ class Model:
             ([phase.task for phase in one.experiment.phases], one.noise, one.data.values, one.experiment.key)
             for one in measurements
         ]
-        settings = tuple(_Settings.of(one.experiment) for one in measurements)
+        settings = tuple(Settings.of(one.experiment) for one in measurements)
         self.arguments: Any = (numbers, settings, Overlaps(np.eye(layout.size), *layout))
 
     def curves(self, factors: AnyArray, owners: Any) -> tuple[Float[np.ndarray, "networks numbers"], list[np.ndarray]]:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, is_traced, real_array
+from overlaps.inference._correlated import Correlated
 
 CERTAIN = 1e-9  # probabilities are kept at least so far from 0 and 1
 
@@ -145,7 +146,12 @@ Noise = Gaussian | Counts
 
 
 def noise_of(noise: Any) -> Noise:
-    """The noise model for an argument `noise`: a standard deviation, or a model."""
+    """The noise model for an argument `noise`: a standard deviation, or a model.
+
+    Raises ValueError for correlated noise.
+    """
+    if isinstance(noise, Correlated):
+        raise argument_error("noise", "be independent from number to number here", "a Correlated came", "`fit` takes it.")
     return noise if isinstance(noise, Gaussian | Counts) else Gaussian(noise)
 
 
