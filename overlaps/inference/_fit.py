@@ -53,11 +53,15 @@ def fit(
     - `rnn`: an `RNN`.
     - `start`: an `Overlaps` from which to start, or a batch of them. None: random ones.
     - `noise`: the standard deviation of independent Gaussian noise of the observations (a number, or an array or DataArray that
-      broadcasts to them), or `Gaussian(std)`, or `Counts(trials, link)`; for a list of observations, also a list of these.
+      broadcasts to them), or `Gaussian(std)`, or `Counts(trials, link)`, or `Correlated(covariance)`; for a list of
+      observations, also a list of these.
     - `rank`: the rank of random starts. `choose_rank` compares ranks.
     - `starts`: how many random starts. `key`: a jax.random key or an integer seed for them.
     - `observe`: what was observed. None: the name of the observations.
-    - `task_key`: the `key` of `learn`, if the tasks draw trials or noise that are known.
+    - `task_key`: the `key` of `learn`, if the tasks draw trials or noise that are known. None, and a task with label noise:
+      the samples are not known. The fit then takes the tasks without label noise, and adds to the noise the covariance of the
+      paths that learning takes for other samples, as in `path_noise`. It fits three times: without this covariance, and twice
+      with that of the network that it found before. `start_sigma` and the like are those of the last time.
     - `steps`: the largest number of steps of a start.
 
     Returns a Dataset. Its first dimension is `subject`, if the observations have it.
@@ -75,8 +79,8 @@ def fit(
       whether its chi2 is above the smallest one by less than 1.
     - `twin_gram(twin, vector, vector_)`, `twin_chi2(twin)` and `alike(twin)`: discrete twins, and whether their chi2 is above
       the smallest one by less than 1, so that these data do not tell them from the result.
-    - `observed`, `predicted` and `residual` (in units of the noise): data and fitted curve. Those of a second protocol have the
-      names `observed_2` and so on, and dimensions such as `time_2`.
+    - `observed`, `predicted` and `residual` (in standard deviations of the noise): data and fitted curve. Those of a second
+      protocol have the names `observed_2` and so on, and dimensions such as `time_2`.
 
     Raises ValueError for arguments that do not fit, and RuntimeError if all starts diverge under the protocol.
 
@@ -126,10 +130,7 @@ def _search_with_path_noise(
     """
     states, results, correlated = None, [], measured
     for _ in range(1 + ROUNDS):
-        correlated = [
-            with_path_noise(one, states, jax.random.fold_in(key, index)) if random_paths(one) else one
-            for index, one in enumerate(measured)
-        ]
+        correlated = with_path_noise(measured, states, key)
         results = search(correlated, places)
         states = [one.state for one in results]
         places = np.concatenate([one.minima.parameters for one in results])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -51,8 +52,6 @@ def path_noise(
     if not isinstance(experiment.noise, Gaussian):
         raise argument_error("noise", "be Gaussian", f"{type(experiment.noise).__name__} came")
     curves = _paths(experiment, state, random_key("key", key), count("draws", draws, least=2))
-    if not np.all(np.isfinite(curves)):
-        raise argument_error("protocol", "be one in which the network learns", "the network diverges in it")
     std = np.broadcast_to(np.asarray(experiment.noise.std), curves.shape[1:])
     return Correlated(_scatter(curves) + np.diag(std.ravel() ** 2))
 
@@ -62,33 +61,34 @@ def random_paths(measured: Measurement) -> bool:
     return measured.experiment.key is None and any(isinstance(one.task, LabelNoise) for one in measured.experiment.phases)
 
 
-def without_label_noise(measured: Measurement) -> Measurement:
-    """The same measurement, with the tasks without label noise."""
-    phases = [
-        dataclasses.replace(one, task=one.task.task) if isinstance(one.task, LabelNoise) else one
-        for one in measured.experiment.phases
-    ]
-    return dataclasses.replace(measured, experiment=dataclasses.replace(measured.experiment, phases=phases))
+def with_path_noise(measurements: list[Measurement], states: Sequence[State] | None, key: Any) -> list[Measurement]:
+    """The measurements with tasks without label noise, and with the noise of the paths of these states, one for each subject.
 
-
-def with_path_noise(measured: Measurement, states: list[State] | None, key: Any) -> Measurement:
-    """The measurement with tasks without label noise, and the noise of the paths of these states, one for each subject.
-
-    None: no noise of paths. Raises ValueError for noise of the measurement that is not Gaussian.
+    Measurements whose path is known stay as they are. `states` None: no noise of paths. Raises ValueError for noise of the
+    measurement that is not Gaussian, and for networks that diverge.
     """
-    quiet = without_label_noise(measured)
-    numbers = measured.data[0].size
+    return [
+        _with_path_noise(one, states, jax.random.fold_in(key, index)) if random_paths(one) else one
+        for index, one in enumerate(measurements)
+    ]
+
+
+def _with_path_noise(measured: Measurement, states: Sequence[State] | None, key: Any) -> Measurement:
+    experiment, numbers = measured.experiment, measured.data[0].size
     if measured.correlated is not None:
         covariance = measured.correlated.covariance
-    elif isinstance(measured.experiment.noise, Gaussian):
+    elif isinstance(experiment.noise, Gaussian):
         variance = measured.noise.std.reshape(-1, numbers) ** 2
         covariance = variance[:, :, None] * np.eye(numbers)
     else:
         mend = "Pass `task_key`, if the samples of the label noise are known."
         raise argument_error("noise", "be Gaussian, if label noise is not known", "another noise came", mend)
     if states is not None:
-        covariance = covariance + np.array([_scatter(_paths(measured.experiment, one, key, DRAWS)) for one in states])
-    return dataclasses.replace(quiet, correlated=Correlated(covariance))
+        covariance = covariance + np.array([_scatter(_paths(experiment, one, key, DRAWS)) for one in states])
+    tasks = [one.task.task if isinstance(one.task, LabelNoise) else one.task for one in experiment.phases]
+    phases = [dataclasses.replace(one, task=task) for one, task in zip(experiment.phases, tasks, strict=True)]
+    quiet = dataclasses.replace(experiment, phases=phases)
+    return dataclasses.replace(measured, experiment=quiet, correlated=Correlated(covariance))
 
 
 def _scatter(curves: Float[np.ndarray, "draws *observed"]) -> Float[np.ndarray, "numbers numbers"]:
@@ -101,7 +101,11 @@ def _scatter(curves: Float[np.ndarray, "draws *observed"]) -> Float[np.ndarray, 
 def _paths(experiment: Experiment, state: State, key: Any, draws: int) -> Float[np.ndarray, "draws *observed"]:
     """The curves of a network for some keys of its tasks."""
     tasks = [phase.task for phase in experiment.phases]
-    return np.asarray(_program()(state, jax.random.split(key, draws), tasks, Settings.of(experiment)))
+    curves = np.asarray(_program()(state, jax.random.split(key, draws), tasks, Settings.of(experiment)))
+    if not np.all(np.isfinite(curves)):
+        came = "the network diverges for some samples"
+        raise argument_error("protocol", "be one in which the network learns", came, "Lower the learning rate.")
+    return curves
 
 
 @functools.cache
