@@ -191,6 +191,16 @@ def test_the_picture_and_the_description(short, tmp_path):
         plots.plot_identifiability(xr.Dataset())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("saves", "noise"), [(np.array([0.0, 0.3, 0.6]), ov.inference.Counts([50.0, 40.0, 30.0])), (3, ov.inference.Gaussian(0.1))]
+)
+def test_tables_of_each_kind_of_noise_run_again(saves, noise):
+    phase = ov.Phase("A", A, ov.GradientDescent(0.05, 12))
+    dataset = identifiability(ov.Overlaps.random(0), phase, RNN, "loss", noise, saves)
+    xr.testing.assert_identical(ov.rerun(dataset), dataset)
+
+
 @pytest.mark.parametrize(
     ("act", "message"),
     [

@@ -66,6 +66,44 @@ def test_draws_have_the_mean_and_the_variance_of_the_noise(noise):
     np.testing.assert_allclose(draws.var(0), variance, rtol=5 * np.sqrt(2.1 / 4000))
 
 
+FILTER, EULER, DESCENT = ov.tasks.exponential_filter(0.2, horizon=4.0), ov.RNN(dt=0.2), ov.GradientDescent(0.01, 50)
+
+
+def seen(observe="impulse_response", rule=DESCENT, **more):
+    return ov.inference.observations(ov.Overlaps.random(0), ov.Phase("A", FILTER, rule), EULER, observe, saves=3, **more)
+
+
+@pytest.mark.slow
+def test_observations_have_the_names_and_the_noise_of_their_experiment():
+    std = np.array([0.1, 1e-9, 1e-9])
+    expected, drawn = seen("loss"), seen("loss", noise=std, noise_key=1)
+    known = ov.learn(ov.Overlaps.random(0), FILTER, EULER, DESCENT, saves=3)["loss"]
+    np.testing.assert_allclose(expected, known, rtol=1e-12)
+    assert 0 < abs(drawn - expected)[0] < 0.5
+    np.testing.assert_allclose(drawn[1:], expected[1:], atol=1e-8)
+    assert drawn.attrs == {"long_name": "loss", "units": "1 / time"}
+    assert drawn["phase"].values.tolist() == ["A"] * 3
+    counts = seen("loss", noise=COUNTS)
+    assert counts.attrs == {"long_name": "number of errors", "units": "1"}
+    np.testing.assert_allclose(counts, np.asarray(COUNTS.trials) * scipy.stats.norm.cdf(-1 / np.sqrt(known)), rtol=1e-10)
+    for message, arguments in {
+        r"`noise` must broadcast to what is observed, with the shape \(3,\), but its shape is \(2,\)": {"noise": [0.1, 0.2]},
+        r"broadcast to what is observed, with the shape \(3,\), but its shape is \(2, 3\)": {"noise": np.ones((2, 3))},
+        r"`protocol` must be one in which the network learns, but the network diverges": {"rule": ov.GradientDescent(3.0, 50)},
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            seen("loss", **arguments)
+
+
+def test_experiments_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match=r"`protocol` must have phases of known duration, without stop_loss"):
+        seen(rule=ov.GradientDescent(0.01, 50, stop_loss=1.0))
+    with pytest.raises(ValueError, match=r"`noise` must have a link that fits what is observed, but `error_probability` takes"):
+        seen(noise=COUNTS)
+    with pytest.raises(ValueError, match=r"`link` must be a function"):
+        ov.inference.Counts(10, 0.5)
+
+
 def test_noise_has_to_be_positive():
     for make in (ov.inference.Gaussian, ov.inference.Counts):
         with pytest.raises(ValueError, match=r"must be above 0, but 0 came"):

@@ -122,7 +122,7 @@ def test_phases_with_a_flow_and_saves_of_their_own():
     np.testing.assert_allclose(course.time, dataset["time"], rtol=1e-14)
     # `learn` solves a flow in several pieces, and for an array of times it is solved in one: other steps, the same tolerance.
     assert_equal_runs(course, dataset, SINGLE.layout, 1e-7)
-    few = ov.trajectory(SINGLE, phases[0].task, EULER, DESCENT, saves=np.array([0.05, 0.0512]))
+    few = ov.trajectory(SINGLE, phases[0].task, EULER, DESCENT, saves=[0.05, 0.0512])
     np.testing.assert_array_equal(few.step, [10, 10])
     whole = ov.learn(SINGLE, FILTER, EULER, DESCENT, saves=41)
     assert few.loss[0] == pytest.approx(float(whole["loss"][10]), rel=1e-13)
@@ -248,7 +248,13 @@ ERRORS = {
     "and key, but a batch of 3 came": lambda: run(rule=ov.GradientDescent([1e-3] * 3, 5)),
     "hold float64 arrays, but it holds float32": lambda: run(jax.tree.map(np.float32, SINGLE)),
     "`saves` must be a whole number of at least 2, but 1 came": lambda: run(saves=1),
-    "`saves` must have one entry for each of the 1 phases, but 3 came": lambda: run(saves=[0.0, 0.1, 0.2]),
+    "`saves` must have one entry for each of the 1 phases, but 3 came": lambda: run(saves=[3, 3, 3]),
+    "`times` must be known when the program is compiled": lambda: jax.jit(
+        lambda lags: run(observe="impulse_response", times=lags).loss
+    )(np.array([0.0, 0.2])),
+    "hold float64 arrays, but it holds float32. Convert": lambda: jax.jit(lambda gram: run(ov.Overlaps(gram)).loss)(
+        np.float32(SINGLE.gram)
+    ),
     "between 0 and the duration 0.2, but [0.3] came": lambda: run(saves=np.array([0.3])),
     "between 0 and the duration 0.2, but [0.1, 0.05] came": lambda: run(saves=np.array([0.1, 0.05])),
     "between 0 and the duration 0.5, but [-1.0] came": lambda: run(rule=ov.GradientFlow(0.5), saves=np.array([-1.0])),

@@ -11,7 +11,7 @@ import xarray as xr
 from overlaps._support import AnyArray, argument_error, choice, random_key, said
 from overlaps.connectivity import State
 from overlaps.dynamics import RNN
-from overlaps.inference._noise import Noise, noise_of
+from overlaps.inference._noise import Counts, Noise, error_probability, noise_of, require_fitting
 from overlaps.learning import GradientDescent, Phase, Trajectory, lags_of, trajectory
 
 DIMENSIONS = {
@@ -52,15 +52,24 @@ class Experiment:
         if not isinstance(rnn, RNN):
             raise argument_error("rnn", "be an RNN", f"{type(rnn).__name__} came")
         choice("observe", observe, DIMENSIONS)
+        if any(phase.rule.stop_loss is not None or phase.rule.stop_gradient is not None for phase in phases):
+            must = "have phases of known duration, without stop_loss and stop_gradient"
+            raise argument_error("protocol", must, "a phase that may stop early came", "Shorten its duration instead.")
+        noise = noise_of(noise)
+        if isinstance(noise, Counts) and noise.link is error_probability and observe != "loss":
+            mend = "Pass Counts(trials, link) with a link of your own, or observe the loss."
+            raise argument_error("noise", "have a link that fits what is observed", "`error_probability` takes a loss", mend)
         key = None if key is None else random_key("key", key)
-        return cls(list(phases), rnn, observe, noise_of(noise), saves, times, key)
+        return cls(list(phases), rnn, observe, noise, saves, times, key)
 
     def trajectory(self, state: State, reverse: bool = False) -> Trajectory:
         """The course of the experiment with a network that starts as `state`."""
         observe = () if self.observe == "loss" else self.observe
-        return trajectory(
+        course = trajectory(
             state, self.phases, self.rnn, saves=self.saves, key=self.key, observe=observe, times=self.times, reverse=reverse
         )
+        require_fitting(self.noise, getattr(course, self.observe).shape)
+        return course
 
     def expected(self, state: State, reverse: bool = False) -> AnyArray:
         """What is observed without noise, (time, ...): an array of jax.numpy, for use inside jit, vmap, jacfwd and grad."""

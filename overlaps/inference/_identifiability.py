@@ -16,7 +16,6 @@ from overlaps.connectivity import Overlaps
 from overlaps.dynamics import RNN
 from overlaps.inference._coordinates import families, symmetries, tangent, twins
 from overlaps.inference._experiment import Experiment
-from overlaps.inference._noise import Gaussian
 from overlaps.inference._spectrum import UNEXPLAINED, Spectrum, spectrum
 from overlaps.learning import GradientFlow, describe
 
@@ -91,8 +90,7 @@ def identifiability(
     found = spectrum(jacobian, known, basis, tolerance)
     alike = _alike(experiment, state, max(TWINS, rtol))
     dataset = _dataset(found, alike, state, list(known), seen)
-    noise = noise.std if isinstance(noise, Gaussian) else noise
-    arguments = {"state": state, "protocol": experiment.phases, "rnn": rnn, "observe": observe, "noise": noise}
+    arguments = {"state": state, "protocol": experiment.phases, "rnn": rnn, "observe": observe, "noise": experiment.noise}
     arguments |= {"saves": saves, "times": times, "key": experiment.key}
     rank = int(np.linalg.matrix_rank(gram, tol=1e-9 * np.linalg.norm(gram, 2), hermitian=True))
     dataset.attrs = {"identifiability": json.dumps(describe(arguments)), "rank": rank, "tolerance": tolerance}

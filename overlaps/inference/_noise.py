@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, is_traced, real_array
 from overlaps.inference._correlated import Correlated
+from overlaps.learning import describable
 
 CERTAIN = 1e-9  # probabilities are kept at least so far from 0 and 1
 
@@ -79,13 +80,15 @@ class Counts(eqx.Module):
     - `link`: the function, made of jax.numpy, from what is observed to the probability of an error. By default it is
       `error_probability`, for an observed loss.
 
-    Raises ValueError unless all numbers of trials are above 0.
+    Raises ValueError unless all numbers of trials are above 0 and `link` is a function.
     """
 
     trials: Float[AnyArray, "*observed"]
     link: Callable[[Any], Any] = eqx.field(static=True)
 
     def __init__(self, trials: Any, link: Callable[[Any], Any] = error_probability):
+        if not callable(link):
+            raise argument_error("link", "be a function from what is observed to a probability", f"{link!r} came")
         self.trials, self.link = _positive("trials", trials), link
 
     def mean(self, expected: AnyArray) -> AnyArray:
@@ -143,6 +146,7 @@ def _surprise(share: AnyArray, probability: AnyArray) -> AnyArray:
 
 
 Noise = Gaussian | Counts
+describable("overlaps.inference", Gaussian, Counts)
 
 
 def noise_of(noise: Any) -> Noise:
@@ -153,6 +157,17 @@ def noise_of(noise: Any) -> Noise:
     if isinstance(noise, Correlated):
         raise argument_error("noise", "be independent from number to number here", "a Correlated came", "`fit` takes it.")
     return noise if isinstance(noise, Gaussian | Counts) else Gaussian(noise)
+
+
+def require_fitting(noise: Noise, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless the numbers of the noise broadcast to observations of this shape."""
+    given = np.shape(noise.std if isinstance(noise, Gaussian) else noise.trials)
+    try:
+        fits = np.broadcast_shapes(given, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise argument_error("noise", f"broadcast to what is observed, with the shape {shape}", f"its shape is {given}")
 
 
 def _positive(name: str, value: Any) -> Any:

@@ -3,12 +3,14 @@
 from typing import Any
 
 import jax
+import numpy as np
 import xarray as xr
 
-from overlaps._support import random_key
+from overlaps._support import argument_error, random_key, said
 from overlaps.connectivity import State
 from overlaps.dynamics import RNN
 from overlaps.inference._experiment import Experiment
+from overlaps.inference._noise import Counts
 
 
 def observations(
@@ -34,7 +36,7 @@ def observations(
     - `saves`, `times`, `key`: as in `overlaps.trajectory`.
 
     Returns a DataArray with the dimension `time` (learning time) and those of what is observed, as in `learn`. It has the form
-    that `fit` takes. Raises ValueError for arguments that do not fit.
+    that `fit` takes. Raises ValueError for a network that diverges, and for arguments that do not fit.
 
     >>> import overlaps as ov
     >>> phase = ov.Phase("A", ov.tasks.exponential_filter(rate=0.2), ov.GradientDescent(steps=40))
@@ -45,6 +47,10 @@ def observations(
     experiment = Experiment.checked(protocol, rnn, observe, noise, saves, times, key)
     course = experiment.trajectory(state)
     expected, noise = getattr(course, observe), experiment.noise
+    if not np.all(np.isfinite(expected)):
+        came = "the network diverges in it"
+        raise argument_error("protocol", "be one in which the network learns", came, "Lower the learning rate.")
     with jax.enable_x64(True):
         seen = noise.mean(expected) if noise_key is None else noise.draw(random_key("noise_key", noise_key), expected)
-    return experiment.labelled(course, seen)
+    data = experiment.labelled(course, seen)
+    return data.assign_attrs(said("number of errors")) if isinstance(noise, Counts) else data

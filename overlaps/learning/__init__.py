@@ -21,6 +21,7 @@ from overlaps.learning._datasets import (
     layout_of as layout_of,
 )
 from overlaps.learning._describe import (
+    describable as describable,
     describe as describe,
     difference as difference,
     restore as restore,

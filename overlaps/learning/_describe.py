@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import re
+import sys
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -43,6 +44,12 @@ FUNCTIONS = {
 KEYS = "threefry2x32"  # the kind of random keys that descriptions do not name
 SHOWN = 60  # letters of a description in an error
 LARGE = 1000  # arrays with more numbers than this are written as compressed bytes
+
+
+def describable(package: str, *kinds: type) -> None:
+    """Let descriptions name these classes, and the functions of the package: for rooms above this one."""
+    FUNCTIONS[package] = sys.modules[package]
+    DESCRIBED.update({kind.__name__: kind for kind in kinds})
 
 
 def describe(thing: Any) -> Any:

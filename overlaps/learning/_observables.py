@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._support import AnyArray, argument_error, real_array
+from overlaps._support import AnyArray, argument_error, is_traced, real_array
 from overlaps.connectivity import State, require_no_constants
 from overlaps.dynamics import RNN, impulse_response, samples_at
 from overlaps.tasks import Task
@@ -84,6 +84,8 @@ def lags_of(times: Any, task: Task, rnn: RNN) -> tuple[float, ...]:
         lags = lags if rnn.dt is None else np.unique(np.round(lags / rnn.dt)) * rnn.dt
     else:
         lags = real_array("times", times, ndim=1)
+        if is_traced(lags):
+            raise argument_error("times", "be known when the program is compiled", "a traced array came", "Use a NumPy array.")
         if not lags.size or lags[0] < 0 or np.any(np.diff(lags) <= 0):
             raise argument_error("times", "be increasing lags of at least 0", f"{lags.tolist()} came")
     lags = tuple(lags.tolist())

@@ -52,7 +52,8 @@ def trajectory(
     - `state`: what to train, a single network of any kind. For many networks, map over their arrays with jax.vmap.
     - `task`: a task, or a list of `Phase(name, task, rule)`. `rnn`: an `RNN`. `rule`: as in `learn`.
     - `saves`: the number of saved points of each phase, or an increasing array of learning times, counted from the start of the
-      phase, or a list with one of these for each phase. Descent takes the nearest steps.
+      phase, or a list with one of these for each phase. A list with floats is an array of times. Descent takes the nearest
+      steps.
     - `key`: as in `learn`.
     - `observe`: what else to record: "output", as in `learn`, and "impulse_response", that of a linear network. "loss" may be
       named, too; it is always recorded.
@@ -96,15 +97,11 @@ def trajectory(
     if size is not None:
         mend = "Map over their arrays with jax.vmap, or use `learn`."
         raise argument_error("state", "be a single network, with one task, rate and key", f"a batch of {size} came", mend)
-    narrow = {str(leaf.dtype) for leaf in jax.tree.leaves(state)} - {"float64"}
-    if narrow and not is_traced(state):
-        mend = "Convert it with jax.tree.map(numpy.float64, state)."
-        raise argument_error("state", "hold float64 arrays", f"it holds {', '.join(sorted(narrow))}", mend)
     names = (observe,) if isinstance(observe, str) else tuple(observe)
     seen = observer([name for name in names if name != "loss"], rnn, phases[0].task, times)
     if "moments" in seen.names:
         raise argument_error("observe", 'hold "output" or "impulse_response"', "'moments' came", "Use `learn` for moments.")
-    listed = saves if isinstance(saves, list) else [saves] * len(phases)
+    listed = saves if isinstance(saves, list) and not any(isinstance(one, float) for one in saves) else [saves] * len(phases)
     if len(listed) != len(phases):
         raise argument_error("saves", f"have one entry for each of the {len(phases)} phases", f"{len(listed)} came")
     numbers = [
@@ -113,6 +110,10 @@ def trajectory(
     traced = is_traced(state, numbers, listed, key) or is_inside_trace()
     if traced:
         require_x64("trajectory")
+    narrow = {str(leaf.dtype) for leaf in jax.tree.leaves(state)} - {"float64"}
+    if narrow:
+        mend = "Convert it with jax.tree.map(numpy.float64, state)."
+        raise argument_error("state", "hold float64 arrays", f"it holds {', '.join(sorted(narrow))}", mend)
     with contextlib.nullcontext() if traced else jax.enable_x64(True):
         require_one_shape(phases, [check_sizes(phase.task, state, rnn, seen) for phase in phases])
         courses = [Course.of(state, *one) for one in zip(phases, listed, keys_of(key, phases), strict=True)]
