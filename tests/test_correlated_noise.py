@@ -71,7 +71,7 @@ def test_what_correlated_noise_is_not_for():
     for phases, other in ((protocol(), noise), (protocol(0.1), STD)):
         with pytest.raises(ValueError, match="`noise` must be independent from number to number, but"):
             ov.inference.choose_rank(data, phases, RNN, noise=other)
-    counts = ov.inference.Counts(20.0)
+    counts = ov.inference.Counts(20.0, jax.nn.sigmoid)
     with pytest.raises(ValueError, match="`noise` must be Gaussian, if label noise is not known"):
         ov.inference.fit(data, protocol(0.1), RNN, noise=counts)
     with pytest.raises(ValueError, match="`noise` must be Gaussian, but Counts came"):

@@ -15,7 +15,7 @@ from overlaps.dynamics import RNN
 from overlaps.inference._correlated import Correlated
 from overlaps.inference._experiment import Experiment
 from overlaps.inference._measurements import Measurement, Settings
-from overlaps.inference._noise import Gaussian
+from overlaps.inference._noise import Gaussian, require_fitting
 from overlaps.learning import BARRIERS_STAY, compiled
 from overlaps.tasks import LabelNoise
 
@@ -52,6 +52,7 @@ def path_noise(
     if not isinstance(experiment.noise, Gaussian):
         raise argument_error("noise", "be Gaussian", f"{type(experiment.noise).__name__} came")
     curves = _paths(experiment, state, random_key("key", key), count("draws", draws, least=2))
+    require_fitting(experiment.noise, curves.shape[1:])
     std = np.broadcast_to(np.asarray(experiment.noise.std), curves.shape[1:])
     return Correlated(_scatter(curves) + np.diag(std.ravel() ** 2))
 
@@ -114,4 +115,4 @@ def _program() -> Any:
 
 
 def _curves(state: State, keys: Any, tasks: list[Any], settings: Settings) -> AnyArray:
-    return jax.vmap(lambda key: settings.experiment_with(tasks, None, key).expected(state))(keys)
+    return jax.vmap(lambda key: settings.experiment_with(tasks, Gaussian(1.0), key).expected(state))(keys)
