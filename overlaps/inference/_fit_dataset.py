@@ -8,6 +8,7 @@ import xarray as xr
 
 from overlaps._support import said
 from overlaps.connectivity import Layout
+from overlaps.inference._correlated import Whitening
 from overlaps.inference._fit_result import ARRIVED, Result, goodness
 from overlaps.inference._measurements import Measurement
 from overlaps.inference._noise import Gaussian
@@ -113,6 +114,6 @@ def _of_protocol(values: xr.DataArray, suffix: str) -> xr.DataArray:
 
 def _error_bars(noise: Any, predicted: np.ndarray) -> np.ndarray:
     """The standard deviation of each observed number."""
-    if isinstance(noise, Gaussian):
+    if isinstance(noise, Gaussian | Whitening):
         return np.asarray(noise.std)
     return np.sqrt(predicted * (1 - predicted / noise.trials))

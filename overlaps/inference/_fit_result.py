@@ -27,6 +27,7 @@ class Result:
     twins: dict[str, tuple[np.ndarray, float]]
     curves: list[np.ndarray]
     observed: int
+    layout: Layout
 
     def __init__(self, model: Model, measured: list[Measurement], owner: int, minima: Minima):
         if not np.any(np.isfinite(minima.chi2)):
@@ -35,6 +36,7 @@ class Result:
         best = int(np.argmin(minima.chi2))
         size, layout = model.layout.size, model.layout
         factor = minima.parameters[best].reshape(size, size)
+        self.layout = layout
         self.gram, self.chi2 = factor.T @ factor, float(minima.chi2[best])
         alike = twins(self.gram, layout)
         roots = np.array([factor, *(np.asarray(Overlaps(gram, *layout).factor) for gram in alike.values())])
@@ -45,6 +47,11 @@ class Result:
         self.observed = sum(int(np.sum(~np.isnan(one.data.values[owner]))) for one in measured)
         self.tolerance = tolerance_of(_rules(measured))
         self.shown = _shown(of_overlaps(jacobian, factor, layout), self.gram, layout, measured)
+
+    @property
+    def state(self) -> Overlaps:
+        """The network that was found."""
+        return Overlaps(self.gram, *self.layout)
 
     @property
     def errors(self) -> Float[np.ndarray, " overlaps"]:
