@@ -1,5 +1,7 @@
 """Correlated noise of observations, against SciPy, and fits under label noise whose samples are not known."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import xarray as xr
 
 import overlaps as ov
 from overlaps.inference._correlated import Correlated
+from overlaps.learning import describe, restore
 
 RNN = ov.RNN(dt=0.25)
 TRUTH = ov.Overlaps.random(3, n=50)
@@ -30,7 +33,8 @@ def test_whitened_deviations_have_the_likelihood_of_scipy_also_with_gaps():
     covariance = root @ root.swapaxes(-1, -2) + 0.1 * np.eye(6)
     data, expected = rng.standard_normal((2, 3, 2)), rng.standard_normal((2, 3, 2))
     data[1, 1, 0] = data[1, 2, 1] = np.nan
-    noise = Correlated(covariance).whitening(data)
+    described = json.dumps(describe(Correlated(covariance)))  # as `fit` writes it down, for `rerun`
+    noise = restore(json.loads(described)).whitening(data)
     np.testing.assert_allclose(noise.std.reshape(2, 6) ** 2, np.einsum("sii->si", covariance))
     for subject in range(2):
         one = jax.tree.map(lambda array, subject=subject: array[subject], noise)
@@ -88,11 +92,14 @@ def test_path_noise_is_the_covariance_of_curves_over_keys():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("label_noise", [0.01, 0.1])
-def test_a_network_under_unknown_label_noise_gives_its_overlaps(label_noise):
+def test_a_network_under_unknown_label_noise_gives_its_overlaps(label_noise, tmp_path):
     phases = protocol(label_noise)
     data = observed(TRUTH.sample(500, key=0), phases, noise_key=1, key=7)
     found = ov.inference.fit(data, phases, RNN, noise=STD, starts=6)
     assert found["message"].item() == "The model describes the data."
+    if label_noise == 0.1:
+        found.to_netcdf(tmp_path / "fit.nc")
+        xr.testing.assert_identical(ov.rerun(xr.load_dataset(tmp_path / "fit.nc")), found)
     # The statistics of Wilks: chi2 of the truth, above that of the fit, has the chi2 distribution of the shown directions.
     state = ov.Overlaps(found["gram"].values, *TRUTH.layout)
     covariance = ov.inference.path_noise(state, phases, RNN, noise=STD, saves=7, key=11).covariance
