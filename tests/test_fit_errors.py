@@ -15,26 +15,19 @@ LAYOUT = TRUTH.layout
 SIGMA = LAYOUT.listed(np.asarray(TRUTH.gram))
 
 
-class Parabola:
-    """Stands in for the curves of networks: straight in the overlaps, with a bend of the first curve along `direction`."""
-
-    layout = LAYOUT
-
-    def __init__(self, sizes, direction, bend):
-        self.slopes, self.direction, self.bend = np.diag(sizes), direction, bend
-
-    def residuals(self, factors, owner):
-        one = np.asarray(factors).reshape(-1, LAYOUT.size, LAYOUT.size)
-        away = LAYOUT.listed(one.swapaxes(-1, -2) @ one) - SIGMA
-        straight = away @ self.slopes.T
-        straight[:, 0] += self.bend * (away @ self.direction) ** 2 / 2
-        return straight
-
-
 def bends_of(sizes, direction, bend):
-    model, factor = Parabola(np.asarray(sizes), direction, bend), np.asarray(TRUTH.factor)
-    shown = spectrum(model.slopes, {}, np.eye(len(sizes)), 1e-6)
-    return bends(model, 0, factor, model.slopes, shown, shown.sizes > 0)
+    """The bends of curves that are straight in the overlaps, but for a bend of the first one along `direction`."""
+    slopes, factor = np.diag(sizes), np.asarray(TRUTH.factor)
+
+    def residuals(factors):
+        one = factors.reshape(-1, LAYOUT.size, LAYOUT.size)
+        away = LAYOUT.listed(one.swapaxes(-1, -2) @ one) - SIGMA
+        found = away @ slopes
+        found[:, 0] += bend * (away @ direction) ** 2 / 2
+        return found
+
+    shown = spectrum(slopes, {}, np.eye(len(sizes)), 1e-6)
+    return bends(residuals, LAYOUT, factor, slopes, shown, shown.sizes > 0)
 
 
 def test_the_bend_of_a_parabola_adds_its_mean_square():
@@ -70,7 +63,7 @@ def curves_at(overlaps, phases):
 
 @pytest.mark.slow
 def test_errors_hold_where_curves_bend(monkeypatch):
-    """All vectors learn at the same rate, so that J is unknown, and the noise is so large that curves bend within the errors."""
+    """All vectors learn at the same rate, so that J is unknown, and curves bend within the errors."""
     monkeypatch.setattr(_fit, "SLOTS", 8)
     tasks = {"A": ov.tasks.exponential_filter(0.2, horizon=5.0), "B": ov.tasks.exponential_filter(0.8, horizon=5.0)}
     phases = [ov.Phase(name, task, ov.GradientDescent(2e-2, 60)) for name, task in tasks.items()]

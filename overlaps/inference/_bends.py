@@ -1,11 +1,12 @@
 """What the bends of curves add to the errors of overlaps."""
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Bool, Float
 
-from overlaps.connectivity import square_root
+from overlaps.connectivity import Layout, square_root
 from overlaps.inference._coordinates import Directions
-from overlaps.inference._measurements import Model
 from overlaps.inference._spectrum import Spectrum
 
 NODE = np.sqrt(3.0)  # the outer points of the Gauss-Hermite rule of three points, in standard deviations; their weights are 1/6
@@ -13,8 +14,8 @@ SINGULAR = 1e-14  # added to overlap matrices, relative to their trace, so that 
 
 
 def bends(
-    model: Model,
-    owner: int,
+    residuals: Callable[[np.ndarray], Float[np.ndarray, "networks numbers"]],
+    layout: Layout,
     factor: Float[np.ndarray, "D D"],
     jacobian: Float[np.ndarray, "numbers overlaps"],
     shown: Spectrum,
@@ -27,18 +28,20 @@ def bends(
     the Gauss-Hermite rule of three points, 0 and +-sqrt(3) standard errors. By symmetry one of the outer points is enough: the
     one on the side on which more overlap matrices are positive semi-definite. The network moves no further than these go.
 
-    `factor`: F with G = F^T F. `jacobian`: the derivatives of the residuals at G. Returns rows B; the sum of their products
-    B^T B is what the bends add to the covariance of the overlaps.
+    - `residuals`: a function of flat factors (networks, D D).
+    - `factor`: F with G = F^T F. `jacobian`: the derivatives of the residuals with respect to the overlaps at G.
+
+    Returns rows B. B^T B is what the bends add to the covariance of the overlaps.
     """
     gram, rows = factor.T @ factor, shown.directions[felt]
-    moves = model.layout.matrix(rows)
+    moves = layout.matrix(rows)
     back, ahead = _reaches(gram, moves)
     with np.errstate(divide="ignore"):
         far = np.minimum(np.maximum(back, ahead), NODE / shown.sizes[felt])
     steps = np.where(ahead >= back, far, -far)
     roots = square_root(gram + steps[:, None, None] * moves)
-    residuals = model.residuals(np.concatenate([factor[None], roots]).reshape(1 + len(rows), -1), owner)
-    bent = residuals[1:] - residuals[0] - steps[:, None] * (rows @ jacobian.T)
+    found = residuals(np.concatenate([factor[None], roots]).reshape(1 + len(rows), -1))
+    bent = found[1:] - found[0] - steps[:, None] * (rows @ jacobian.T)
     bent = np.where(np.isfinite(bent), bent, 0.0)  # the data exclude networks that diverge
     base, sizes = shown.directions[~shown.null], shown.sizes[~shown.null]
     return (bent @ (jacobian @ base.T)) / sizes**2 @ base / NODE

@@ -50,7 +50,7 @@ class Result:
         self.tolerance = tolerance_of(_rules(measured))
         jacobian = of_overlaps(jacobian, factor, layout)
         self.shown = _shown(jacobian, self.gram, layout, measured)
-        bent = bends(model, owner, factor, jacobian, self.shown, self.felt)
+        bent = bends(lambda factors: model.residuals(factors, owner), layout, factor, jacobian, self.shown, self.felt)
         self.covariance = self.shown.covariance + bent.T @ bent
 
     @property
