@@ -26,8 +26,8 @@ def fit_dataset(results: list[Result], measured: list[Measurement], layout: Layo
     add("sigma", pair, [layout.listed(one.gram) for one in results], "overlap a.b / N")
     add("gram", matrix, [one.gram for one in results], "overlap matrix")
     add("standard_error", pair, [one.errors for one in results], "standard error of the overlap")
-    add("free_error", pair, [one.shown.free_errors for one in results], "standard error of the part without null directions")
-    add("covariance", ("overlap", "overlap_"), [one.shown.covariance for one in results], "covariance without null directions")
+    add("free_error", pair, [one.free_errors for one in results], "standard error of the part without null directions")
+    add("covariance", ("overlap", "overlap_"), [one.covariance for one in results], "covariance without null directions")
     add("component", ("direction", "overlap"), [one.shown.directions for one in results], "component of the direction")
     add(
         "singular_value",
