@@ -64,7 +64,7 @@ def test_the_rank_is_that_of_the_network_by_the_likelihood_of_hidden_points(rank
     noise, fits = 1e-4, []
 
     def recorded(*arguments):
-        fits.append(ov.inference.fit(*arguments))
+        fits.append(ov.inference.fit(*arguments, steps=50))
         return fits[-1]
 
     monkeypatch.setattr(_choose_rank, "fit", recorded)
@@ -74,7 +74,7 @@ def test_the_rank_is_that_of_the_network_by_the_likelihood_of_hidden_points(rank
     hidden = np.isnan(fits[0]["observed"].transpose(*data.dims).values)
     assert 1e-4 < scipy.stats.binom.cdf(hidden.sum(), hidden.size, 0.2) < 1 - 1e-4
     predicted = [one["predicted"].transpose(*data.dims).values[hidden] for one in fits]
-    each = np.array([scipy.stats.norm(one, noise).logpdf(data.values[hidden]) for one in predicted])
+    each = np.array([scipy.stats.norm.logpdf(data.values[hidden], one, noise) for one in predicted])
     below = each[np.argmax(each.sum(axis=1))] - each
     np.testing.assert_allclose(found["difference"], below.sum(axis=1), rtol=1e-7, atol=1e-7)
     np.testing.assert_allclose(found["difference_error"], below.std(axis=1) * np.sqrt(hidden.sum()), rtol=1e-7, atol=1e-7)
