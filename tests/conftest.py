@@ -1,6 +1,8 @@
 import gc
 import os
 
+gc.disable()  # until all modules are imported: see pytest_collection_finish
+
 # Nearly all of the time of these tests goes into compiling small programs that run for milliseconds: let XLA optimise less.
 # Before JAX is imported, and in the environment, so that programs that tests start inherit it.
 os.environ["XLA_FLAGS"] = " ".join(
@@ -9,6 +11,7 @@ os.environ["XLA_FLAGS"] = " ".join(
         "--xla_backend_optimization_level=0",
         "--xla_llvm_disable_expensive_passes=true",
         "--xla_cpu_use_fusion_emitters=false",
+        "--xla_cpu_parallel_codegen_split_count=1",  # a program in one piece: the cores are busy with other tests
     ]
 )
 
@@ -19,6 +22,14 @@ import pytest
 mpl.use("Agg")
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_collection_finish():
+    """Collect garbage seldom, and never look through what imports have made: it took a tenth of the time of all tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(scope="module", autouse=True)

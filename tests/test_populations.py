@@ -219,7 +219,7 @@ def test_networks_approach_the_mean_field_of_a_mixture():
     limit = ov.learn(TWO.mean_field(2 * 7**4), TASK, rnn, rule, saves=3)
     coarse = ov.learn(TWO.mean_field(2 * 6**4), TASK, rnn, rule, saves=3)
     assert np.abs(limit["sigma"] - coarse["sigma"]).max() < 1e-4
-    sizes, errors = np.array([1_000, 10_000, 100_000]), []
+    sizes, errors = np.array([500, 5_000, 50_000]), []
     for n in sizes:
         runs = [ov.learn(TWO.sample(int(n), seed), TASK, rnn, rule, saves=3) for seed in range(4)]
         errors.append(np.sqrt(np.mean([(run["sigma"] - limit["sigma"]) ** 2 for run in runs])))
