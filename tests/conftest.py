@@ -1,8 +1,6 @@
 import gc
 import os
 
-gc.disable()  # until all modules are imported: see pytest_collection_finish
-
 # Nearly all of the time of these tests goes into compiling small programs that run for milliseconds: let XLA optimise less.
 # Before JAX is imported, and in the environment, so that programs that tests start inherit it.
 os.environ["XLA_FLAGS"] = " ".join(
@@ -19,6 +17,7 @@ import jax
 import matplotlib as mpl
 import pytest
 
+gc.disable()  # until all is imported: see pytest_collection_finish
 mpl.use("Agg")
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
