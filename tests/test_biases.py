@@ -90,6 +90,7 @@ def test_overlaps_learn_as_the_network_does(rule):
         assert np.allclose(getattr(end, name), before, rtol=1e-14, atol=0) is (name in frozen)
 
 
+@pytest.mark.slow
 def test_flow_and_its_charges():
     rule = ov.GradientFlow(0.5, rtol=1e-10, atol=1e-12)
     runs = [ov.learn(state, TASK, LINEAR, rule, saves=4) for state in (NET, NET_OVERLAPS)]

@@ -282,7 +282,9 @@ class TestSampling:
 
 
 class TestResults:
-    @pytest.mark.parametrize("rule", [ov.GradientDescent(0.05, 6, rates={"z": 0.5}), ov.GradientFlow(0.3)])
+    @pytest.mark.parametrize(
+        "rule", [ov.GradientDescent(0.05, 6, rates={"z": 0.5}), pytest.param(ov.GradientFlow(0.3), marks=pytest.mark.slow)]
+    )
     def test_files_repeat_continue_and_resume(self, rule, tmp_path):
         net, rnn = mixture(rank=2, bias=True, initial=True, c=[0.1]), ov.RNN("erf", dt=DT)
         run = ov.learn(net, TASK, rnn, rule, saves=3)
@@ -361,6 +363,7 @@ class TestFitting:
         np.testing.assert_allclose(found.means[order], net.means, atol=5 * np.sqrt(0.2 / 1200))
         np.testing.assert_allclose(found.covariances[order], net.covariances, atol=5 * 0.2 * np.sqrt(2 / 1200))
 
+    @pytest.mark.slow
     def test_the_overlap_matrix_is_kept(self):
         network = mixture(rank=2, populations=3).sample(500, 0)
         for count in (1, 2, 4):
@@ -369,6 +372,7 @@ class TestFitting:
         labelled = ov.Populations.from_labels(network, np.arange(500) % 3)
         np.testing.assert_allclose(labelled.gram, network.gram, atol=1e-12)
 
+    @pytest.mark.slow
     def test_several_numbers_are_compared(self):
         rnn, network = ov.RNN("tanh", dt=DT), mixture(populations=2, spread=0.1).sample(3000, 0)
         fits, report = ov.Populations.fit(network, [1, 2, 3], 0, rnn, INPUTS, draws=4)
