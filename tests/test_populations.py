@@ -168,7 +168,7 @@ class TestPrecision:
             slope, direction = jax.grad(output)(jnp.asarray(TWO.means)), RANDOM.standard_normal(TWO.means.shape)
             numerical = (output(TWO.means + 1e-5 * direction) - output(TWO.means - 1e-5 * direction)) / 2e-5
             np.testing.assert_allclose(jnp.sum(slope * direction), numerical, rtol=1e-7)
-            assert np.all(np.isfinite(jax.hessian(output)(jnp.asarray(TWO.means))))
+            assert np.all(np.isfinite(jax.jit(jax.hessian(output))(jnp.asarray(TWO.means))))
 
 
 def test_time_is_in_units_of_tau():

@@ -91,7 +91,7 @@ def test_a_short_flow_has_the_derivative_of_its_equation():
         S = gradient + gradient.T
         return -(S @ gram + gram @ S)
 
-    expected = jax.jvp(velocity, (SINGLE.gram,), (change,))[1]
+    expected = jax.jit(lambda gram: jax.jvp(velocity, (gram,), (change,))[1])(SINGLE.gram)
 
     @jax.jit
     def moved(duration):
@@ -129,9 +129,10 @@ def test_second_derivatives_of_the_square_root():
     def value(numbers):
         return jnp.sum(weights * square_root(2 * jnp.eye(3) + jnp.tensordot(numbers, changes, 1)))
 
-    hessian = jax.hessian(value)(np.zeros(2))  # where all eigenvalues are equal
-    np.testing.assert_allclose(hessian, central(jax.grad(value), np.zeros(2), 1e-4), atol=1e-6)
-    np.testing.assert_allclose(hessian, jax.jacrev(jax.grad(value))(np.zeros(2)), atol=1e-12)
+    slope = jax.jit(jax.grad(value))
+    hessian = jax.jit(jax.hessian(value))(np.zeros(2))  # where all eigenvalues are equal
+    np.testing.assert_allclose(hessian, central(slope, np.zeros(2), 1e-4), atol=1e-6)
+    np.testing.assert_allclose(hessian, jax.jit(jax.jacrev(slope))(np.zeros(2)), atol=1e-12)
     assert np.abs(hessian).max() > 0.1
 
 
