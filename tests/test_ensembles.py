@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import overlaps as ov
+from overlaps.learning import BARRIERS_STAY, compiled
 from overlaps.tasks import quick_to_run
 
 
@@ -30,11 +31,10 @@ def test_the_loss_by_blocks_is_that_of_one_matrix(rank, inputs, outputs, dt, hor
         def loss(gram):
             return objective(ov.Overlaps(gram, inputs, rank, outputs))
 
-        @jax.jit
         def along(gram):
             return jax.jvp(jax.value_and_grad(loss), (gram,), (direction,))
 
-        return jax.tree.leaves(along(jnp.asarray(net.gram)))
+        return jax.tree.leaves(compiled(along, BARRIERS_STAY)(jnp.asarray(net.gram)))  # as `learn` compiles it
 
     for one, other in zip(derivatives(blocks), derivatives(whole), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-12 * np.abs(other).max())
