@@ -68,7 +68,7 @@ def test_one_formula_gives_the_published_equations(rank, equations):
     )
     flow = 2 * first - second
 
-    gamma = jax.grad(lambda gram: task.loss(ov.Overlaps(gram, rank=rank), rnn))(net.gram)
+    gamma = jax.jit(jax.grad(lambda gram: task.loss(ov.Overlaps(gram, rank=rank), rnn)))(net.gram)
     slopes = {
         pair.label: float(gamma[pair.row, pair.column] + gamma[pair.column, pair.row])
         for pair in net.layout.pairs
@@ -84,8 +84,9 @@ def test_one_formula_gives_the_published_equations(rank, equations):
 def test_descent_is_the_exact_quadratic_map_of_the_overlap_matrix():
     net, task, rnn = ov.Overlaps.random(3, rank=2), ov.tasks.exponential_filter(), ov.RNN(dt=0.05)
     eta, G = 0.1, net.gram
+    slope = jax.jit(jax.grad(lambda gram: task.loss(ov.Overlaps(gram, rank=2), rnn)))
     for _ in range(20):
-        gamma = np.asarray(jax.grad(lambda gram: task.loss(ov.Overlaps(gram, rank=2), rnn))(G))
+        gamma = np.asarray(slope(G))
         step = np.eye(len(G)) - eta * (gamma + gamma.T)
         G = step @ G @ step
     trained = ov.final_state(ov.learn(net, task, rnn, ov.GradientDescent(eta, 20)))
