@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext as style
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from overlaps._support import argument_error, flag
 from overlaps.figures._catalogue import FIGURES
 from overlaps.figures._paper_figure import PaperFigure
 from overlaps.learning import VERSION
+from overlaps.plots import style
 
 DOTS_PER_INCH = 200
 
