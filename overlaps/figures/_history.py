@@ -19,7 +19,7 @@ NOISE = 0.5  # standard deviation of the noise on the targets in the last phase
 MARKS = 8  # circles per phase
 LEAST = 1e-9  # the loss below this value is not shown
 SMALL, LARGE = 1e-3, 1.0  # colours of changes are linear up to the first, and logarithmic up to the second
-DARK = 0.1  # text on the colours of changes beyond this one is white
+DARK = 0.015  # text on the colours of changes beyond this one is white
 
 
 def _compute(quick: bool) -> xr.DataTree:
@@ -47,8 +47,8 @@ def _learned(state: State, rule: GradientDescent, saves: int = 101) -> xr.Datase
 
 def _draw(tree: xr.DataTree) -> Any:
     figure = canvas(PAGE, 6.4)
-    rows = [["loss", "charges"], ["visible", "invisible"], ["ends", "ends"]]
-    axes = figure.subplot_mosaic(rows, height_ratios=(1, 1, 0.9))
+    above, below = figure.subfigures(2, 1, height_ratios=(2.2, 1))
+    axes = above.subplot_mosaic([["loss", "charges"], ["visible", "invisible"]])
     few = tree["network"].to_dataset() if "theory" in tree.children else None
     run = tree["theory" if "theory" in tree.children else "network"].to_dataset()
     axes["loss"].plot(run["time"], run["loss"], color="k", label="theory" if few is not None else "network")
@@ -69,8 +69,9 @@ def _draw(tree: xr.DataTree) -> Any:
     for name in ("loss", "visible", "invisible", "charges"):
         shade_phases(run, axes[name])
         axes[name].set_xlabel("learning time (learning rate x step)")
-    _draw_ends(run, axes["ends"])
-    letter([axes[name] for name in ("loss", "charges", "visible", "invisible", "ends")])
+    ends = below.subplots()
+    _draw_ends(run, ends)
+    letter([*axes.values(), ends])
     return figure
 
 
@@ -98,8 +99,9 @@ def _draw_ends(run: xr.Dataset, ax: Any) -> None:
 FIGURE = PaperFigure(
     name="history",
     source="[GB26], training history: A-B-A-B-A",
-    shows="A network learns A, B, A, B and A with noise on the targets. All overlaps come back as long as there is no noise, "
-    "while K is conserved. Noise moves the invisible ones. Lines are the theory, circles the network.",
+    shows="A network learns A, B, A, B and A with noise on the targets. All overlaps come back, nearly, as long as there is no "
+    "noise. Noise moves the invisible ones, and zu against vm, of which the function fixes the product alone. K is conserved "
+    "up to the noise. Lines are the theory, circles the network.",
     compute=_compute,
     draw=_draw,
     differences="",
