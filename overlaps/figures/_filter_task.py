@@ -25,7 +25,7 @@ def _compute(quick: bool) -> xr.DataTree:
     nodes = {}
     for source, state in zip(SOURCES, (network.overlaps(), network), strict=True):
         run = learn(state, task, rnn, rule, saves=steps + 1)
-        ends = [_response(end(run), rnn) for end in (initial_state, final_state)]
+        ends = [_response(end(run), rnn, dt) for end in (initial_state, final_state)]
         nodes[f"{source}_response"] = xr.concat(ends, xr.Variable("stage", ["before", "after"])).to_dataset()
         points = 200 if source == "theory" else 25
         kept = np.unique(np.geomspace(1, steps, points).round().astype(int))
@@ -35,12 +35,12 @@ def _compute(quick: bool) -> xr.DataTree:
     return xr.DataTree.from_dict(nodes)
 
 
-def _response(state: State, rnn: RNN) -> xr.DataArray:
+def _response(state: State, rnn: RNN, dt: float) -> xr.DataArray:
     """The output after a unit impulse of input."""
-    samples = round(HORIZON / float(rnn.dt))
-    impulse = (np.arange(samples) == 0)[:, None] / float(rnn.dt)
+    samples = round(HORIZON / dt)
+    impulse = (np.arange(samples) == 0)[:, None] / dt
     response = rnn.output(state, impulse).isel(readout=0)
-    return response.assign_coords(time=float(rnn.dt) * np.arange(samples)).rename("output")
+    return response.assign_coords(time=dt * np.arange(samples)).rename("output")
 
 
 def _draw(tree: xr.DataTree) -> Any:

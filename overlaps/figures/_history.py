@@ -39,7 +39,7 @@ def _compute_adam(quick: bool) -> xr.DataTree:
 
 
 def _learned(state: State, rule: GradientDescent, saves: int = 101) -> xr.Dataset:
-    tasks = [exponential_filter(RATES[name[0]]) for name in NAMES]
+    tasks: list[Any] = [exponential_filter(RATES[name[0]]) for name in NAMES]
     tasks[-1] = label_noise(tasks[-1], NOISE)
     phases = [Phase(name, task, rule) for name, task in zip(NAMES, tasks, strict=True)]
     return learn(state, phases, RNN(dt=0.1), saves=saves, key=0)

@@ -62,7 +62,8 @@ def _path(state: Any, steps: int) -> tuple[xr.Dataset, np.ndarray]:
         vectors.append(np.ravel(state.factor))
         shifted = run.assign_coords(time=run["time"] + piece * rule.steps * LEARNING_RATE)[["sigma", "loss"]]
         runs.append(shifted.isel(time=slice(0 if piece == 0 else 1, None)).drop_vars("step"))
-    return xr.concat(runs, "time"), np.stack(vectors)
+    joined: Any = xr.concat(runs, "time")
+    return joined, np.stack(vectors)
 
 
 def _farthest(path: np.ndarray) -> int:
@@ -133,13 +134,14 @@ def _draw(tree: xr.DataTree) -> Any:
         plane = tree[name].to_dataset()
         shown = ax.contourf(plane["x"], plane["y"], np.log10(plane["loss"]), LEVELS, cmap="Greys", alpha=0.5, extend="both")
         above.colorbar(shown, ax=ax, label="log10 of the loss", ticks=range(-3, 2))
-        ax.set(xlabel="distance towards the end", ylabel="distance across", title=title)
+        units = " (vectors / sqrt(N))" if name == "parameters" else ""
+        ax.set(xlabel=f"distance towards the end{units}", ylabel="distance across", title=title)
     plane = tree["parameters"].to_dataset()
     parameters.plot(*plane["network"].values.T, color="C0", marker="o", markersize=2)
     plane = tree["overlaps"].to_dataset()
     overlaps.plot(*plane["theory"].values.T, color="C0", label="theory: ten overlaps")
     overlaps.plot(*plane["network"].values.T, color="C0", label="network", **CIRCLES)
-    for ax, end in ((parameters, tree["parameters"]["network"]), (overlaps, plane["theory"])):
+    for ax, end in ((parameters, tree["parameters"].to_dataset()["network"]), (overlaps, plane["theory"])):
         ax.plot(*end.values[-1], "*", color="C0", markersize=7)
     loss.plot(theory["time"], theory["loss"], color="C0", label="theory: ten overlaps")
     loss.plot(network["time"], network["loss"], color="C0", label="network", **CIRCLES)

@@ -46,5 +46,5 @@ def shade_phases(dataset: xr.Dataset, ax: Any) -> None:
         start, end = time[first], time[last - 1]
         if index % 2:
             ax.axvspan(start, end, color="0.93", linewidth=0, zorder=0)
-        name = phases[first].replace(" ", "\n", 1).replace(",", "")
+        name = str(phases[first]).replace(" ", "\n", 1).replace(",", "")
         ax.text((start + end) / 2, 1.0, name, transform=ax.get_xaxis_transform(), ha="center", va="bottom", fontsize=6)
