@@ -18,10 +18,10 @@ COLOURS = ("#ffffff", "#f2c879", "#9ecae1")
 
 
 def _compute(quick: bool) -> xr.DataTree:
-    return xr.DataTree.from_dict({f"rank_{rank}": _pattern(rank) for rank in RANKS})
+    return xr.DataTree.from_dict({f"rank_{rank}": pattern(rank) for rank in RANKS})
 
 
-def _pattern(rank: int) -> xr.Dataset:
+def pattern(rank: int) -> xr.Dataset:
     """Which overlaps each entry of the metric consists of.
 
     Each entry is a sum of overlaps. So the change of the metric with one of the overlaps tells how often it is in the sum.
