@@ -1,6 +1,7 @@
 """The command that makes the figures of the papers, with two small figures of its own."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,6 +10,8 @@ import xarray as xr
 
 from overlaps.__main__ import main
 from overlaps.figures import FIGURES, PaperFigure, _make, chosen, make
+
+PAGE = Path(__file__).parents[1] / "docs" / "figures.md"
 
 
 def computed(quick):
@@ -140,3 +143,11 @@ def test_figures_have_one_name_each_and_come_in_the_order_of_the_list():
     names = [figure.name for figure in FIGURES]
     assert len(set(names)) == len(names) > 0
     assert [figure.name for figure in chosen(names[::-1])] == names
+
+
+def test_the_page_of_the_figures_says_what_each_shows_and_how_it_differs_from_the_paper():
+    rows = {line.split("`")[1]: line for line in PAGE.read_text().splitlines() if line.startswith("| `")}
+    assert list(rows) == [figure.name for figure in FIGURES]
+    for figure in FIGURES:
+        for part in (figure.source, figure.shows, figure.differences or "none known"):
+            assert f" {part} |" in rows[figure.name], f"write in the row of {figure.name} in docs/figures.md: {part}"

@@ -33,7 +33,7 @@ def _compute(quick: bool) -> xr.DataTree:
 
 
 def _draw(tree: xr.DataTree) -> Any:
-    figure = canvas(PAGE, 4.6)
+    figure = canvas(PAGE, 4.8)
     axes = figure.subplot_mosaic([["overlaps", "overlaps", "output"], ["activity", "weights", "loss"]])
     _draw_initial(tree["initial"].to_dataset(), axes["overlaps"])
     pair = tree["degeneracy"].to_dataset()
@@ -53,15 +53,15 @@ def _draw(tree: xr.DataTree) -> Any:
             _draw_both(answers["noise_mean"], axes[noise], network, error)
     for noise in ("activity", "weights"):
         end = pair["noise_d_prime"].sel(noise=noise, source="theory").isel(time=-1).item()
-        axes[noise].set_title(f"noise in {noise}: d' = {end + 0.0:.2g}")
+        axes[noise].set_title(f"noise in {noise}\nd' = {end + 0.0:.2g}")
         axes[noise].set_ylabel("mean square change of output")
     largest = pair["learning_d_prime"].sel(source="theory")
     largest = largest.isel(learning_time=int(np.argmax(abs(largest.values)))).item()
     axes["output"].set(title="before learning", ylabel="output y")
-    axes["loss"].set(title=f"learning: d' up to {largest:.2g}", ylabel="loss", yscale="log")
+    axes["loss"].set(title=f"learning\nd' up to {largest:.2g}", ylabel="loss", yscale="log")
     for name in ("output", "activity", "weights"):
         axes[name].set_xlabel("time in the trial (units of tau)")
-    axes["loss"].set_xlabel("learning time (learning rate x step)")
+    axes["loss"].set_xlabel("learning time\n(learning rate x step)")
     axes["output"].legend()
     letter(axes.values())
     return figure

@@ -17,7 +17,8 @@ from overlaps.tasks import exponential_filter
 
 MODEL, TASK, LEARNING_RATE = RNN(dt=0.1), exponential_filter(0.2), 5e-3
 LARGE = 100.0  # squared length of all vectors where visible overlaps alone are given: any values of them are possible then
-POINTS = 40  # of the path of the network
+PIECE = 25  # steps of descent between two points of the path of the network
+MARKS = 40  # circles of the network
 EVERY = 5  # steps of descent between two saved ones
 GRID, MARGIN = 61, 0.3  # points on each side of the maps of the loss, and the part of them beyond the paths
 LEVELS = np.arange(-3.0, 1.1, 0.25)  # of log10 of the loss
@@ -54,13 +55,13 @@ def _compute(quick: bool) -> xr.DataTree:
 
 def _path(state: Any, steps: int) -> tuple[xr.Dataset, np.ndarray]:
     """Train a network in short pieces. Returns the overlaps and the loss, and all vectors over sqrt(N) in one row per point."""
-    rule = GradientDescent(LEARNING_RATE, steps // POINTS)
+    rule = GradientDescent(LEARNING_RATE, PIECE)
     runs, vectors = [], [state.factor.ravel()]
-    for piece in range(POINTS):
+    for piece in range(steps // PIECE):
         run = learn(state, TASK, MODEL, rule, saves=2)
         state = final_state(run)
         vectors.append(np.ravel(state.factor))
-        shifted = run.assign_coords(time=run["time"] + piece * rule.steps * LEARNING_RATE)[["sigma", "loss"]]
+        shifted = run.assign_coords(time=run["time"] + piece * PIECE * LEARNING_RATE)[["sigma", "loss"]]
         runs.append(shifted.isel(time=slice(0 if piece == 0 else 1, None)).drop_vars("step"))
     joined: Any = xr.concat(runs, "time")
     return joined, np.stack(vectors)
@@ -130,6 +131,7 @@ def _draw(tree: xr.DataTree) -> Any:
     above, below = figure.subfigures(2, 1, height_ratios=(1, 1.1))
     (parameters, overlaps), (loss, visible) = (half.subplots(1, 2) for half in (above, below))
     theory, network, naive = (tree[name].to_dataset() for name in ("theory", "network", "naive"))
+    network = network.isel(time=slice(None, None, network.sizes["time"] // MARKS))
     for ax, name, title in ((parameters, "parameters", "parameter space"), (overlaps, "overlaps", "space of visible overlaps")):
         plane = tree[name].to_dataset()
         shown = ax.contourf(plane["x"], plane["y"], np.log10(plane["loss"]), LEVELS, cmap="Greys", alpha=0.5, extend="both")
