@@ -21,7 +21,7 @@ MARKS = 14  # circles along a line
 def _compute(quick: bool) -> xr.DataTree:
     first = Overlaps.random(0)
     second = first.replace(**CHANGES)
-    draws, steps = (60, 300) if quick else (200, 400)
+    draws, steps = (40, 400) if quick else (200, 400)
     pair = degeneracy(first, second, exponential_filter(0.2), RNN(dt=0.1), n=100, draws=draws, steps=steps)
     sigma = np.stack([net.layout.listed(net.gram) for net in (first, second)])
     labels = [one.label for one in first.layout.pairs]

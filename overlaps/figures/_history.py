@@ -9,7 +9,7 @@ import xarray as xr
 from overlaps.connectivity import Overlaps, State
 from overlaps.dynamics import RNN
 from overlaps.figures._paper_figure import PaperFigure
-from overlaps.figures._parts import CIRCLES, PAGE, canvas, draw_overlaps, legend_beside, letter, shade_phases
+from overlaps.figures._parts import CIRCLES, PAGE, canvas, draw_matrix, draw_overlaps, legend_beside, letter, shade_phases
 from overlaps.learning import GradientDescent, Phase, conserved, learn
 from overlaps.tasks import exponential_filter, label_noise
 
@@ -84,7 +84,7 @@ def _draw_ends(run: xr.Dataset, ax: Any) -> None:
     change = ends - np.stack([ends[NAMES.index(name[0])] for name in NAMES])
     order = np.argsort(~run["visible"].values, kind="stable")
     ends, change, labels = ends[:, order], change[:, order], run["overlap"].values[order]
-    image = ax.imshow(change, cmap="RdBu_r", norm=SymLogNorm(SMALL, vmin=-LARGE, vmax=LARGE), aspect="auto")
+    image = draw_matrix(change, ax, cmap="RdBu_r", norm=SymLogNorm(SMALL, vmin=-LARGE, vmax=LARGE))
     for row, column in np.ndindex(ends.shape):
         pale = abs(change[row, column]) < DARK
         ax.text(column, row, f"{ends[row, column]:.3f}", ha="center", va="center", color="k" if pale else "w")

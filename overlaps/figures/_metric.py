@@ -8,7 +8,7 @@ import xarray as xr
 from overlaps.connectivity import Overlaps
 from overlaps.dynamics import RNN
 from overlaps.figures._paper_figure import PaperFigure
-from overlaps.figures._parts import PAGE, canvas, letter
+from overlaps.figures._parts import PAGE, canvas, draw_matrix, letter
 from overlaps.learning import metric
 
 RANKS = (1, 2)
@@ -58,7 +58,8 @@ def _draw(tree: xr.DataTree) -> Any:
         order = np.argsort(~pattern["visible"].values, kind="stable")
         pattern = pattern.isel(overlap=order, source=order)
         labels, size = pattern["overlap"].values, pattern.sizes["overlap"]
-        ax.imshow(pattern["kind"], cmap=ListedColormap(COLOURS), vmin=0, vmax=2)
+        draw_matrix(pattern["kind"], ax, cmap=ListedColormap(COLOURS), vmin=0, vmax=2)
+        ax.set_aspect("equal")
         if rank == 1:
             for row, column in np.ndindex(size, size):
                 text = str(pattern["text"].values[row, column]).replace(" + ", "\n+ ")

@@ -48,3 +48,10 @@ def shade_phases(dataset: xr.Dataset, ax: Any) -> None:
             ax.axvspan(start, end, color="0.93", linewidth=0, zorder=0)
         name = str(phases[first]).replace(" ", "\n", 1).replace(",", "")
         ax.text((start + end) / 2, 1.0, name, transform=ax.get_xaxis_transform(), ha="center", va="bottom", fontsize=6)
+
+
+def draw_matrix(values: Any, ax: Any, **options: Any) -> Any:
+    """Draw a matrix as coloured cells, the first row on top: in vector files they are cells too, and no picture."""
+    rows, columns = (np.arange(size) for size in np.shape(values))
+    ax.invert_yaxis()
+    return ax.pcolormesh(columns, rows, values, shading="nearest", **options)
