@@ -70,7 +70,8 @@ def overlap_colour(name: str) -> str:
     colour = np.array(to_rgb(FAMILIES[family]))
     end = 0.0 if colour.mean() > PALE else 1.0
     shade = SHADES[(place - bool(constants)) % len(SHADES)]
-    return to_hex(colour + shade * (end - colour)).upper()
+    red, green, blue = colour + shade * (end - colour)
+    return to_hex((red, green, blue)).upper()
 
 
 def overlap_style(name: str) -> dict[str, Any]:
