@@ -22,6 +22,7 @@ FAMILIES = {
     "vv": "#44AA99",
     "zz": "#000000",
 }
+KINDS = {"visible": "#0072B2", "invisible": "#D55E00"}  # where a figure tells these two kinds of overlaps apart
 DASHES: tuple[Any, ...] = ("-", "--", ":", "-.")  # of the first, second, ... overlap with the same letters
 CONSTANT: dict[str, Any] = {  # dashes of the overlaps of a bias b and of an initial activity h
     "b": (0, (6, 1, 1, 1, 1, 1)),
