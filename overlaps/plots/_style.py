@@ -22,6 +22,7 @@ FAMILIES = {
     "vv": "#44AA99",
     "zz": "#000000",
 }
+KINDS = {"visible": "#0072B2", "invisible": "#D55E00"}  # where a figure tells these two kinds of overlaps apart
 DASHES: tuple[Any, ...] = ("-", "--", ":", "-.")  # of the first, second, ... overlap with the same letters
 CONSTANT: dict[str, Any] = {  # dashes of the overlaps of a bias b and of an initial activity h
     "b": (0, (6, 1, 1, 1, 1, 1)),
@@ -70,7 +71,8 @@ def overlap_colour(name: str) -> str:
     colour = np.array(to_rgb(FAMILIES[family]))
     end = 0.0 if colour.mean() > PALE else 1.0
     shade = SHADES[(place - bool(constants)) % len(SHADES)]
-    return to_hex(colour + shade * (end - colour)).upper()
+    red, green, blue = colour + shade * (end - colour)
+    return to_hex((red, green, blue)).upper()
 
 
 def overlap_style(name: str) -> dict[str, Any]:
