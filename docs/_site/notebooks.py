@@ -37,8 +37,8 @@ def notebook(page: Path, readme: Path) -> nbformat.NotebookNode:
 
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
-FIRST = """This notebook is the page `{name}` of the documentation of `overlaps`. It needs the library: download the repository, and
-type in its folder
+FIRST = """This notebook is the page `{name}` of the documentation of `overlaps`. It needs the library: download the
+repository, and type in its folder
 
 ```bash
 {command}
