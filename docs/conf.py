@@ -9,7 +9,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from _site import docstrings, gallery, links, notebooks  # noqa: E402
+from _site import docstrings, formulas, gallery, links, notebooks  # noqa: E402
 
 import overlaps  # noqa: E402
 
@@ -38,7 +38,7 @@ html_title = f"overlaps {release}"
 html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False
-html_static_path = ["_static"]
+html_static_path = ["_static", "_build/fonts"]
 html_css_files = ["site.css"]
 
 autosummary_generate = True
@@ -96,6 +96,7 @@ def setup(app) -> None:
     pages = [path.stem for path in HERE.glob("*.md")]
     app.connect("autodoc-process-docstring", docstrings.translator(_public(), pages))
     app.connect("autodoc-process-signature", docstrings.shorten)
+    formulas.write_font(HERE / "_build/fonts")
     notebooks.write(HERE, HERE / "_build/notebooks")
     app.connect("source-read", links.rewrite)
     app.connect("source-read", notebooks.add_link)
