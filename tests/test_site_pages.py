@@ -73,6 +73,14 @@ def test_formulas_keep_their_rows_and_refuse_what_they_do_not_know():
     root = ET.fromstring(formulas.mathml(r"\begin{aligned} a &= \tfrac12 b \\ c &= d^\top \end{aligned}", block=True))
     space = "{http://www.w3.org/1998/Math/MathML}"
     assert [len(row.findall(f"{space}mtd")) for row in root.iter(f"{space}mtr")] == [2, 2]
+    signs = [
+        mo.get("form")
+        for mo in ET.fromstring(formulas.mathml("a = -b - c (-d)", block=False)).iter(f"{space}mo")
+        if mo.text == "\N{MINUS SIGN}"
+    ]
+    assert signs == ["prefix", None, "prefix"]
+    assert len(list(ET.fromstring(formulas.mathml(r"\sum_p w_p", block=True)).iter(f"{space}munder"))) == 1
+    assert len(list(ET.fromstring(formulas.mathml(r"\sum_p w_p", block=False)).iter(f"{space}munder"))) == 0
     with pytest.raises(ValueError, match=r"'\\\\unknown'"):
         formulas.mathml(r"\unknown x", block=False)
 

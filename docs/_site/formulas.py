@@ -13,8 +13,11 @@ from latex2mathml.converter import convert
 # `convert` passes on, as letters, what it does not know, and the column marks of tables that it does not know.
 NOT_UNDERSTOOD = re.compile(r"\\[A-Za-z]+|<m[io]>&(?:amp;)?</m[io]>")
 SPACE = "{http://www.w3.org/1998/Math/MathML}"
-SUMS = "∑"
+SUMS = ("∑",)
 """Operators whose limits stand above and below them in a formula with a line of its own."""
+SIGNS, BEFORE_A_SIGN = ("\N{MINUS SIGN}", "+"), tuple("=<>≤≥([,←→")
+"""After these operators a minus is a sign, and no difference."""
+UPRIGHT = tuple("ΓΔΘΛΞΠΣΦΨΩ")
 CHARACTERS = [
     *(range(0x20, 0x7F), range(0xA0, 0x100), range(0x391, 0x3F6), range(0x2010, 0x2050), range(0x2100, 0x2140)),
     *(range(0x2190, 0x2300), range(0x239B, 0x23B0), range(0x27E6, 0x27FF), range(0x1D434, 0x1D468)),
@@ -43,18 +46,21 @@ def mathml(tex: str, block: bool) -> str:
 def _set_as_tex_does(root: ET.Element, block: bool) -> None:
     """Spaces and limits as TeX sets them, where MathML by itself does otherwise."""
     for parent in list(root.iter()):
-        children = list(parent)
-        for element in children:
+        before = None
+        for element in parent:
             text = element.text or ""
+            if element.tag == f"{SPACE}mo" and text.isalpha() and len(text) > 1:
+                element.tag = f"{SPACE}mi"  # the name of a function, such as tr
             if element.tag == f"{SPACE}mo" and text == "|":
                 element.attrib |= {"lspace": "0", "rspace": "0"}
-            elif element.tag == f"{SPACE}mo" and text.isalpha() and len(text) > 1:
-                element.tag = f"{SPACE}mi"  # the name of a function, such as tr
-            if element.tag == f"{SPACE}mi" and len(element.text or "") > 1 and (element.text or "").isascii():
-                before = children[children.index(element) - 1]
-                if element is not children[0] and before.tag != f"{SPACE}mo":
-                    element.text = f"\N{THIN SPACE}{element.text}"
-        if block and parent.tag in (f"{SPACE}msub", f"{SPACE}msubsup") and (children[0].text or "") in SUMS:
+            elif element.tag == f"{SPACE}mo" and text in SIGNS and before is not None and (before.text or "") in BEFORE_A_SIGN:
+                element.set("form", "prefix")
+            elif element.tag == f"{SPACE}mi" and text in UPRIGHT:
+                element.set("mathvariant", "normal")
+            elif element.tag == f"{SPACE}mi" and len(text) > 1 and text.isascii() and before is not None:
+                element.text = text if before.tag == f"{SPACE}mo" else f"\N{THIN SPACE}{text}"
+            before = element
+        if block and parent.tag in (f"{SPACE}msub", f"{SPACE}msubsup") and (parent[0].text or "") in SUMS:
             parent.tag = parent.tag.replace("msubsup", "munderover").replace("msub", "munder")
 
 
