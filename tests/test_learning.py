@@ -213,4 +213,3 @@ def test_results_do_not_depend_on_the_options_of_the_compiler(monkeypatch):
         assert largest_difference(one, other) < 1e-9
     for module in (_flow, _descent):
         module._compiled.cache_clear()
-
