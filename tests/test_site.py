@@ -15,7 +15,11 @@ sys.path.insert(0, str(DOCS))
 
 from _site import check, docstrings, gallery, links  # noqa: E402
 
-MODULES = [module for _, module in inspect.getmembers(ov, inspect.ismodule) if module.__name__.split(".")[-1] not in ov._ROOMS]
+MODULES = [  # without `__main__`, which is there if another test has imported it
+    module
+    for name, module in inspect.getmembers(ov, inspect.ismodule)
+    if not name.startswith("_") and module.__name__.split(".")[-1] not in ov._ROOMS
+]
 
 
 def referenced():
