@@ -23,6 +23,16 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+SLOW_DOCTESTS = ("overlaps.inference._fit.fit", "overlaps.learning._trajectory.trajectory")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.name in SLOW_DOCTESTS:
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_collection_finish():
     """Collect garbage seldom, and never look through what imports have made: it took a tenth of the time of all tests."""
     gc.collect()
