@@ -20,7 +20,7 @@ TRUTH = ov.Overlaps.random(3, n=50)
 FILTERS = {"A": ov.tasks.exponential_filter(0.2, horizon=5.0), "B": ov.tasks.exponential_filter(0.8, horizon=5.0)}
 GRAM = np.asarray(TRUTH.gram)
 STRENGTHS = [(1e-3, 1e-4), (0.1, 1e-3)]  # standard deviations of label noise and of the measurement
-SUBJECTS = 8
+SUBJECTS = 4
 
 
 def protocol(label_noise=0.0):
@@ -61,7 +61,7 @@ def measured(label_noise, std):
 
 @pytest.fixture(autouse=True)
 def _few_slots(monkeypatch):
-    """One compiled program serves eight starts, and eight subjects."""
+    """One compiled program serves four starts, and four subjects."""
     monkeypatch.setattr(_fit, "SLOTS", SUBJECTS)
 
 
@@ -178,8 +178,5 @@ def test_a_network_under_unknown_label_noise_is_found_from_random_starts(tmp_pat
     chi2 = {name: one @ weights @ one for name, one in deviations.items()}
     lower, upper = scipy.stats.chi2.ppf([0.0005, 0.9995], int((~found["null"]).sum()))
     assert lower < chi2["truth"] - chi2["fit"] < upper
-    # With independent noise of the measurement alone, the best fit is far from the data.
-    wrong = ov.inference.fit(data, protocol(), RNN, start=TRUTH, noise=std)
-    assert "does not describe" in wrong["message"].item()
     found.to_netcdf(tmp_path / "fit.nc")
     xr.testing.assert_identical(ov.rerun(xr.load_dataset(tmp_path / "fit.nc")), found)
