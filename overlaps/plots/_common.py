@@ -1,6 +1,7 @@
 """Parts that several figures use."""
 
 import itertools
+import re
 import textwrap
 from collections.abc import Iterable
 from typing import Any
@@ -10,6 +11,7 @@ import xarray as xr
 
 PAGE = 7.0  # inches, the width of figures with several panels, for letters of LETTERS points
 LETTERS = 8.0
+HARD_SPACE = "\N{NO-BREAK SPACE}"
 LEARNING_TIME = "learning time (learning rate x step)"  # the axis label
 
 
@@ -59,8 +61,9 @@ def colour_bar(ax: Any, image: Any, label: str) -> None:
 
 
 def wrapped(text: str, width: int = 26) -> str:
-    """A text in lines of at most `width` letters, for the label of a small panel."""
-    return textwrap.fill(text, width)
+    """A text in lines of at most `width` letters, for the label of a small panel. Units such as (1 / time) stay whole."""
+    whole = re.sub(r"\([^)]{1,12}\)", lambda unit: unit[0].replace(" ", HARD_SPACE), text)
+    return textwrap.fill(whole, width).replace(HARD_SPACE, " ")
 
 
 def time_of(dataset: xr.Dataset) -> xr.DataArray:
