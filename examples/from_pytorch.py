@@ -91,7 +91,7 @@ def draw_choices(ax: Any, right: dict[str, list[float]]) -> None:
     for column, (color, label) in enumerate((("C2", "as in training"), ("0.75", "swapped"))):
         ax.bar(places + 0.4 * column - 0.2, [pair[column] for pair in right.values()], 0.38, color=color, label=f"cues {label}")
     ax.axhline(0.5, color="k", lw=0.8, ls=":")
-    ax.set_xticks(places, [name.replace(" ", "\n").replace("popul", "popu-\nl") for name in right])
+    ax.set_xticks(places, list(right), rotation=25, ha="right")
     ax.set(ylim=(0, 1.45), yticks=[0, 0.5, 1], ylabel="fraction of right choices", title="does it follow the cue?")
     ax.legend(loc="upper center")
 

@@ -11,6 +11,7 @@ import xarray as xr
 
 PAGE = 7.0  # inches, the width of figures with several panels, for letters of LETTERS points
 LETTERS = 8.0
+PHASE = "name of a phase"  # the mark of these texts
 HARD_SPACE = "\N{NO-BREAK SPACE}"
 LEARNING_TIME = "learning time (learning rate x step)"  # the axis label
 
@@ -72,8 +73,8 @@ def time_of(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def shade_phases(dataset: xr.Dataset, ax: Any) -> None:
-    """Shade every second phase and name all phases. Draws nothing if networks of a batch have times of their own."""
-    if "phase" not in dataset.coords or time_of(dataset).ndim > 1:
+    """Shade every second phase and name all phases, once. Draws nothing if networks of a batch have times of their own."""
+    if "phase" not in dataset.coords or time_of(dataset).ndim > 1 or _phases_named(ax):
         return
     phases, time = dataset["phase"].values, time_of(dataset).values
     starts = [0, *(np.flatnonzero(phases[1:] != phases[:-1]) + 1), len(phases)]
@@ -81,7 +82,20 @@ def shade_phases(dataset: xr.Dataset, ax: Any) -> None:
         if index % 2:
             ax.axvspan(time[first], time[last - 1], color="0.93", zorder=0)
         middle = (time[first] + time[last - 1]) / 2
-        ax.text(middle, 1.0, phases[first], transform=ax.get_xaxis_transform(), ha="center", va="bottom")
+        place = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "bottom", "gid": PHASE}
+        ax.text(middle, 1.0, phases[first], **place)
+
+
+def set_title(ax: Any, text: str) -> None:
+    """Set the title of Axes, above the names of phases if there are any."""
+    import matplotlib.pyplot as plt
+
+    letters, pad = plt.rcParams["font.size"], plt.rcParams["axes.titlepad"]
+    ax.set_title(text, pad=pad + 1.5 * letters if _phases_named(ax) else pad)
+
+
+def _phases_named(ax: Any) -> bool:
+    return any(text.get_gid() == PHASE for text in ax.texts)
 
 
 def label_of(variable: xr.DataArray) -> str:
