@@ -234,7 +234,8 @@ def check(preset: str, sizes: list[int], seeds: int, seed: int, exact: bool, out
     print(dataset.attrs["verdict"])
     data, picture = output / "validation.nc", output / "validation.png"
     dataset.to_netcdf(data)
-    ov.plots.plot_validation(dataset).savefig(picture, dpi=150)
+    with ov.plots.style():
+        ov.plots.plot_validation(dataset).savefig(picture)
     print(f"Written: {data}, {picture}")
 
 
@@ -262,7 +263,8 @@ def demonstrate(rank: int, neurons: int, seed: int, steps: int, learning_rate: f
         print(f"Largest difference between theory and the network of {neurons} neurons in any overlap: {difference:.1e}")
         data, picture = output / "overlaps.nc", output / "overlaps.png"
         simulation.assign(sigma_theory=theory["sigma"], loss_theory=theory["loss"]).to_netcdf(data)
-        ov.plots.plot_comparison(theory, simulation).savefig(picture, dpi=150)
+        with ov.plots.style():
+            ov.plots.plot_comparison(theory, simulation).savefig(picture)
         print(f"Written: {data}, {picture}")
     except (KeyboardInterrupt, ov.DivergenceError) as stop:
         unfinished = getattr(stop, "dataset", None)  # what `learn` has recorded, if it was running then

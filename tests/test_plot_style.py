@@ -1,6 +1,7 @@
 """The style of the figures, and the colours of overlaps as readers see them who do not see red or green."""
 
 import itertools
+from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -61,6 +62,14 @@ def test_an_overlap_has_one_colour_and_a_family_one_hue():
     assert {ov.plots.overlap_style(name)["linestyle"] for name in FAMILIES} == {"-"}
     constants = ("zb", "vb", "bu", "mb", "bb", "zh", "vh", "hu", "mh", "bh", "hh")
     assert len({str(ov.plots.overlap_style(name)) for name in (*FAMILIES, *constants)}) == 21
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "docs/images").glob("*.png")), ids=lambda path: path.stem)
+def test_pictures_of_the_site_are_small_and_as_wide_as_it_shows_them(path):
+    content = path.read_bytes()
+    width = int.from_bytes(content[16:20], "big")  # in the header of a PNG file
+    assert len(content) < 150_000
+    assert 700 <= width <= 1400
 
 
 @pytest.mark.parametrize("name", ["u", "loss", "zu1x", "xu", "", None, 3])

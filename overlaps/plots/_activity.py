@@ -6,11 +6,11 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error
-from overlaps.plots._common import axes_of, legend_beside
+from overlaps.plots._common import axes_of, legend_beside, scaled
 from overlaps.tasks import Trials
 
 TRAJECTORY = "#009E73"
-GAP, HEIGHT = 0.1, 0.6  # of the panel of trajectories, as parts of the height of the portrait
+GAP, HEIGHT = 0.12, 0.8  # of the panel of trajectories, in inches for letters of 8 pt
 FIXED_POINT = {"marker": "o", "linestyle": "none", "color": "k", "markersize": 7, "zorder": 5, "clip_on": False}
 FIXED_POINTS = {
     "stable": {},
@@ -112,13 +112,23 @@ def _draw_line(portrait: xr.Dataset, name: str, paths: list[Any], ax: Any) -> No
     )
     ax.set(xlabel=f"latent along {name}", ylabel="velocity of the latent\n(1 / time)")
     if paths:
-        below = ax.inset_axes((0.0, -GAP - HEIGHT, 1.0, HEIGHT), sharex=ax)
+        below = _panel_below(ax)
         for path in paths:
             below.plot(path.isel(latent=0), path["time"], color=TRAJECTORY, linewidth=1)
         below.set(xlabel=ax.get_xlabel(), ylabel="time on a\ntrajectory (tau)")
         below.set_ylim(max(float(path["time"].max()) for path in paths), 0.0)
         ax.set_xlabel("")
         ax.tick_params(labelbottom=False)
+
+
+def _panel_below(ax: Any) -> Any:
+    """New Axes below these, with the same horizontal axis, and a height that the layout of the figure does not change."""
+    from matplotlib.transforms import ScaledTranslation, blended_transform_factory
+
+    gap, height = scaled(GAP, HEIGHT)
+    inches = ax.figure.dpi_scale_trans + ScaledTranslation(0.0, 0.0, ax.transAxes)  # above the lower edge of ax
+    place = blended_transform_factory(ax.transAxes, inches)
+    return ax.inset_axes((0.0, -gap - height, 1.0, height), transform=place, sharex=ax)
 
 
 def _draw_plane(portrait: xr.Dataset, names: list[str], paths: list[Any], ax: Any) -> None:

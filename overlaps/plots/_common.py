@@ -1,6 +1,7 @@
 """Parts that several figures use."""
 
 import itertools
+import re
 import textwrap
 from collections.abc import Iterable
 from typing import Any
@@ -10,6 +11,8 @@ import xarray as xr
 
 PAGE = 7.0  # inches, the width of figures with several panels, for letters of LETTERS points
 LETTERS = 8.0
+PHASE = "name of a phase"  # the mark of these texts
+HARD_SPACE = "\N{NO-BREAK SPACE}"
 LEARNING_TIME = "learning time (learning rate x step)"  # the axis label
 
 
@@ -59,8 +62,9 @@ def colour_bar(ax: Any, image: Any, label: str) -> None:
 
 
 def wrapped(text: str, width: int = 26) -> str:
-    """A text in lines of at most `width` letters, for the label of a small panel."""
-    return textwrap.fill(text, width)
+    """A text in lines of at most `width` letters, for the label of a small panel. Units such as (1 / time) stay whole."""
+    whole = re.sub(r"\([^)]{1,12}\)", lambda unit: unit[0].replace(" ", HARD_SPACE), text)
+    return textwrap.fill(whole, width).replace(HARD_SPACE, " ")
 
 
 def time_of(dataset: xr.Dataset) -> xr.DataArray:
@@ -69,8 +73,8 @@ def time_of(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def shade_phases(dataset: xr.Dataset, ax: Any) -> None:
-    """Shade every second phase and name all phases. Draws nothing if networks of a batch have times of their own."""
-    if "phase" not in dataset.coords or time_of(dataset).ndim > 1:
+    """Shade every second phase and name all phases, once. Draws nothing if networks of a batch have times of their own."""
+    if "phase" not in dataset.coords or time_of(dataset).ndim > 1 or _phases_named(ax):
         return
     phases, time = dataset["phase"].values, time_of(dataset).values
     starts = [0, *(np.flatnonzero(phases[1:] != phases[:-1]) + 1), len(phases)]
@@ -78,7 +82,20 @@ def shade_phases(dataset: xr.Dataset, ax: Any) -> None:
         if index % 2:
             ax.axvspan(time[first], time[last - 1], color="0.93", zorder=0)
         middle = (time[first] + time[last - 1]) / 2
-        ax.text(middle, 1.0, phases[first], transform=ax.get_xaxis_transform(), ha="center", va="bottom")
+        place = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "bottom", "gid": PHASE}
+        ax.text(middle, 1.0, phases[first], **place)
+
+
+def set_title(ax: Any, text: str) -> None:
+    """Set the title of Axes, above the names of phases if there are any."""
+    import matplotlib.pyplot as plt
+
+    letters, pad = plt.rcParams["font.size"], plt.rcParams["axes.titlepad"]
+    ax.set_title(text, pad=pad + 1.5 * letters if _phases_named(ax) else pad)
+
+
+def _phases_named(ax: Any) -> bool:
+    return any(text.get_gid() == PHASE for text in ax.texts)
 
 
 def label_of(variable: xr.DataArray) -> str:

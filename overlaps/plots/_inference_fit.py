@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error
-from overlaps.plots._common import LEARNING_TIME, legend_above, page, shade_phases
+from overlaps.plots._common import LEARNING_TIME, legend_above, page, set_title, shade_phases
 
 CURVES = 6  # drawn at most
 
@@ -35,14 +35,16 @@ def plot_fit(dataset: xr.Dataset, truth: Any = None) -> Any:
         color = f"C{number}"
         left.errorbar(time, observed[:, curve], bars[:, curve], fmt="o", markersize=3, color=color, linewidth=0.8)
         left.plot(time, predicted[:, curve], color=color)
-    left.set(ylabel=dataset["observed"].attrs["long_name"], title="data (points) and fit (lines)\n")
+    left.set_ylabel(dataset["observed"].attrs["long_name"])
     middle.plot(time, dataset["residual"].values.reshape(len(time), -1), ".", color="0.4", markersize=3)
     for height in (-2, 0, 2):
         middle.axhline(height, color="k", linewidth=0.8, linestyle="-" if height == 0 else ":")
-    middle.set(ylabel="(data - fit) / noise", title=f"residuals; chi2 / degrees of freedom: {_ratio(dataset):.3g}\n")
+    middle.set(ylabel="(data - fit) / noise")
     for ax in (left, middle):
         ax.set(xlabel=LEARNING_TIME, xlim=(time[0], time[-1]))
         shade_phases(dataset, ax)
+    set_title(left, "data (points) and fit (lines)")
+    set_title(middle, f"residuals; chi2 / degrees of freedom: {_ratio(dataset):.3g}")
     _overlaps(dataset, truth, right)
     legend_above(figure, [right], 4)
     return figure

@@ -6,7 +6,27 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error
-from overlaps.plots._common import LEARNING_TIME, axes_of, colour_bar, label_of, legend_beside, page, shade_phases, time_of
+from overlaps.plots._common import (
+    LEARNING_TIME,
+    axes_of,
+    colour_bar,
+    label_of,
+    legend_beside,
+    page,
+    set_title,
+    shade_phases,
+    time_of,
+)
+    LEARNING_TIME,
+    axes_of,
+    colour_bar,
+    label_of,
+    legend_beside,
+    page,
+    set_title,
+    shade_phases,
+    time_of,
+)
 from overlaps.plots._style import overlap_style
 
 SIMULATION = {"linestyle": "none", "marker": "o", "markersize": 3.5, "markerfacecolor": "none"}
@@ -135,5 +155,5 @@ def plot_comparison(theory: xr.Dataset, simulation: xr.Dataset, points: int = 25
     for ax, visible in ((axes[1], True), (axes[2], False)):
         plot_overlaps(theory, ax, visible)
         plot_overlaps(few, ax, visible, **SIMULATION)
-        ax.set_title("visible overlaps\n(the loss depends on them)" if visible else "invisible overlaps\n(not in the loss)")
+        set_title(ax, "visible overlaps\n(the loss depends on them)" if visible else "invisible overlaps\n(not in the loss)")
     return figure

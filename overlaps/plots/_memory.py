@@ -9,16 +9,16 @@ from overlaps._support import argument_error
 from overlaps.plots._common import LEARNING_TIME, PAGE, label_of, legend_above, page, scaled, shade_phases, wrapped
 from overlaps.plots._style import KINDS, overlap_style
 
-LAWS = 4  # panels of scaling laws in a row
+LAWS = 3  # panels of scaling laws in a row
 SUMMARY = 2.4  # columns that the summary in words takes
 ROW, PANEL = 0.2, 1.75  # inches: heights of a row of the table and of a scaling law
 LINES = {"A-B-A": "-", "A-A-A": "--"}
 COLUMNS = {
     "charge_end": "uu - vv\nkept\n(fraction)",
-    "forgetting_rate": "uu - vv\nlost (1 /\nlearn. time)",
+    "forgetting_rate": "uu - vv\nlost\n(1 / time)",
     "written": "B written\n(invisible\ndistance)",
     "function_distance": "outputs\ndiffer by",
-    "decay_rate": "B fades\n(1 / learn.\ntime)",
+    "decay_rate": "B fades\n(1 / time)",
 }
 
 
@@ -57,7 +57,7 @@ def plot_memory(dataset: xr.Dataset) -> Any:
     )
     left.set(ylabel=label_of(dataset["loss"]), yscale="log")
     middle.set(ylabel="invisible overlaps a.b / N")
-    right.set(ylabel=wrapped("distance between A-B-A and A-A-A"), yscale="log")
+    right.set(ylabel=wrapped("distance between A-B-A and A-A-A", 20), yscale="log")
     for ax in (left, middle, right):
         ax.set(xlabel=LEARNING_TIME, xlim=(time[0], time[-1]))
         shade_phases(dataset, ax)
@@ -80,9 +80,10 @@ def plot_memory_table(dataset: xr.Dataset) -> Any:
     - the rate at which the distance of the invisible overlaps decays in the last A;
     - a summary of these numbers in words.
 
-    Cells are coloured by the size of the number, from pale (history is kept, B is not written) to dark. Each small panel shows
-    one measured quantity against a parameter of the rule, on logarithmic scales, with a fitted line. Its slope is the exponent
-    of the law, which the title says. Returns the Figure. Raises ValueError for another Dataset.
+    Rates are per learning time. Cells are coloured by the size of the number, from pale (history is kept, B is not written)
+    to dark. Each small panel shows one measured quantity against a parameter of the rule, on logarithmic scales, with a
+    fitted line. Its slope is the exponent of the law, which the title says. Returns the Figure. Raises ValueError for another
+    Dataset.
     """
     import matplotlib.pyplot as plt
 

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error
-from overlaps.plots._common import legend_beside, page, wrapped
+from overlaps.plots._common import legend_above, legend_beside, page, wrapped
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7")  # of Okabe and Ito
 NOISE_LINES = ("-", "--", ":", "-.")
@@ -122,5 +122,5 @@ def plot_transfer(dataset: xr.Dataset) -> Any:
     axes[2].set_xticks(range(len(pairs)), [f"{names[one]},\n{names[other]}" for one, other in pairs])
     axes[2].axhline(0.0, color="k", linewidth=0.8)
     axes[2].set(ylabel=wrapped("log(speed in this order / speed in the other order)", 30), title="asymmetry")
-    legend_beside(axes[2])
+    legend_above(figure, [axes[2]], 2)
     return figure
