@@ -15,6 +15,7 @@ from overlaps.connectivity import Overlaps
 from overlaps.dynamics import RNN
 from overlaps.inference._fit import fit, layout_of
 from overlaps.inference._measurements import Model, curves_of, measurements_of, require_one_subject
+from overlaps.inference._path_noise import with_path_noise
 from overlaps.learning import BARRIERS_STAY, compiled, describe
 
 DOUBLINGS = 8  # of a trajectory of the sampler, at most
@@ -47,7 +48,7 @@ def posterior(
     G = F^T F has a Wishart distribution with D degrees of freedom and the mean scale^2 times the identity.
 
     - `observations`, `protocol`, `rnn`, `start`, `noise`, `rank`, `starts`, `observe`, `task_key`: as in `fit`, for
-      one subject.
+      one subject. If label noise is not known, the noise is that of paths of the network that `fit` found.
     - `scale`: the scale of the prior, as in `Overlaps.random`.
     - `chains`, `draws`, `warmup`: the number of chains, of draws of each chain that are kept, and of draws before, during which
       the sampler adapts. `key`: a jax.random key or an integer seed for starts and chains.
@@ -75,8 +76,8 @@ def posterior(
     fitted = fit(observations, protocol, rnn, start, noise, rank, starts, key, observe, task_key)
     description = json.loads(fitted.attrs["fit"])
     layout = layout_of(start, measured[0], rank)
-    model = Model(measured, layout, 1)
     gram = fitted["gram"].values
+    model = Model(with_path_noise(measured, [Overlaps(gram, *layout)], key), layout, 1)
     spread = scale / np.sqrt(layout.size)
     root = np.linalg.cholesky(gram + (SMALL * spread) ** 2 * np.eye(layout.size)).T
     centre = np.where(np.eye(layout.size, dtype=bool), np.log(np.maximum(root, SMALL * spread)), root)[
