@@ -17,7 +17,7 @@ SUMS = ("∑",)
 """Operators whose limits stand above and below them in a formula with a line of its own."""
 SIGNS, BEFORE_A_SIGN = ("\N{MINUS SIGN}", "+"), tuple("=<>≤≥([,←→")
 """After these operators a minus is a sign, and no difference."""
-UPRIGHT = tuple("ΓΔΘΛΞΠΣΦΨΩ")
+UPRIGHT, TRANSPOSED = tuple("ΓΔΘΛΞΠΣΦΨΩ"), "\N{DOWN TACK}"
 CHARACTERS = [
     *(range(0x20, 0x7F), range(0xA0, 0x100), range(0x391, 0x3F6), range(0x2010, 0x2050), range(0x2100, 0x2140)),
     *(range(0x2190, 0x2300), range(0x239B, 0x23B0), range(0x27E6, 0x27FF), range(0x1D434, 0x1D468)),
@@ -49,8 +49,8 @@ def _set_as_tex_does(root: ET.Element, block: bool) -> None:
         before = None
         for element in parent:
             text = element.text or ""
-            if element.tag == f"{SPACE}mo" and text.isalpha() and len(text) > 1:
-                element.tag = f"{SPACE}mi"  # the name of a function, such as tr
+            if element.tag == f"{SPACE}mo" and ((text.isalpha() and len(text) > 1) or text == TRANSPOSED):
+                element.tag = f"{SPACE}mi"  # the name of a function, such as tr, or the sign of a transposed matrix
             if element.tag == f"{SPACE}mo" and text == "|":
                 element.attrib |= {"lspace": "0", "rspace": "0"}
             elif element.tag == f"{SPACE}mo" and text in SIGNS and before is not None and (before.text or "") in BEFORE_A_SIGN:
