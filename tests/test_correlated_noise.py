@@ -1,5 +1,6 @@
-"""Correlated noise of observations, against SciPy, and fits under label noise whose samples are not known."""
+"""Correlated noise, against SciPy, and fits under label noise whose samples are not known, against networks in plain NumPy."""
 
+import functools
 import json
 
 import jax
@@ -9,22 +10,59 @@ import scipy.stats
 import xarray as xr
 
 import overlaps as ov
+from overlaps.inference import _fit
 from overlaps.inference._correlated import Correlated
 from overlaps.learning import describe, restore
+from tests.systems import label_noise as systems
 
 RNN = ov.RNN(dt=0.25)
 TRUTH = ov.Overlaps.random(3, n=50)
 FILTERS = {"A": ov.tasks.exponential_filter(0.2, horizon=5.0), "B": ov.tasks.exponential_filter(0.8, horizon=5.0)}
-STD = 1e-3
+GRAM = np.asarray(TRUTH.gram)
+STRENGTHS = [(1e-3, 1e-4), (0.1, 1e-3)]  # standard deviations of label noise and of the measurement
+SUBJECTS = 4
 
 
-def protocol(label_noise=0.0, steps=60):
-    tasks = {name: ov.tasks.LabelNoise(task, label_noise) if label_noise else task for name, task in FILTERS.items()}
-    return [ov.Phase(name, task, ov.GradientDescent(2e-2, steps)) for name, task in tasks.items()]
+def protocol(label_noise=0.0):
+    """Two tasks in sequence. The input weights do not learn the second one, so that the curves show all directions, also J."""
+    rules = [ov.GradientDescent(2e-2, 60, rates=rates) for rates in (None, {"m": 0.0})]
+    tasks = [ov.tasks.LabelNoise(task, label_noise) if label_noise else task for task in FILTERS.values()]
+    return [ov.Phase(name, task, rule) for name, task, rule in zip(FILTERS, tasks, rules, strict=True)]
 
 
-def observed(state, phases, **arguments):
-    return ov.inference.observations(state, phases, RNN, **{"saves": 7, "noise": STD} | arguments)
+def numpy_curves(vectors, label_noise=0.0, seed=0):
+    """What `protocol` shows of networks with these vectors, (4, networks, neurons): (networks, numbers)."""
+    lags = RNN.dt * np.arange(20)
+    targets, frozen = [np.exp(-rate * lags) for rate in (0.2, 0.8)], [(), (0,)]
+    found = systems.curves(vectors, targets, frozen, RNN.dt, 2e-2, 60, 10, label_noise, np.random.default_rng(seed))
+    return found.reshape(len(found), -1)
+
+
+def small_networks(*grams):
+    """One network of four neurons for each overlap matrix."""
+    return np.array([2 * np.linalg.cholesky(gram) for gram in grams]).swapaxes(0, 1)
+
+
+@functools.cache
+def path_covariance(label_noise, number=4000):
+    """The covariance of curves over random paths of learning, in plain NumPy."""
+    return np.cov(numpy_curves(np.repeat(small_networks(GRAM), number, axis=1), label_noise, 1).T)
+
+
+@functools.cache
+def measured(label_noise, std):
+    """Curves of a network of 500 neurons in plain NumPy. Each subject is the same network on another path."""
+    network, rng = TRUTH.sample(500, key=0), np.random.default_rng(3)
+    vectors = np.array([np.asarray(getattr(network, letter)).T for letter in "muvz"])
+    paths = numpy_curves(np.repeat(vectors, SUBJECTS, axis=1), label_noise, 2)
+    template = ov.inference.observations(TRUTH, protocol(), RNN, saves=7).expand_dims(subject=SUBJECTS)
+    return template.copy(data=(paths + std * rng.normal(size=paths.shape)).reshape(template.shape))
+
+
+@pytest.fixture(autouse=True)
+def _few_slots(monkeypatch):
+    """One compiled program serves four starts, and four subjects."""
+    monkeypatch.setattr(_fit, "SLOTS", SUBJECTS)
 
 
 def test_whitened_deviations_have_the_likelihood_of_scipy_also_with_gaps():
@@ -72,7 +110,7 @@ def test_what_correlated_noise_is_not_for():
     data, noise = curves(), Correlated(np.eye(21))
     with pytest.raises(ValueError, match="`noise` must be independent from number to number here"):
         ov.inference.identifiability(TRUTH, protocol(), RNN, noise=noise)
-    for phases, other in ((protocol(), noise), (protocol(0.1), STD)):
+    for phases, other in ((protocol(), noise), (protocol(0.1), 1e-3)):
         with pytest.raises(ValueError, match="`noise` must be independent from number to number, but"):
             ov.inference.choose_rank(data, phases, RNN, noise=other)
     counts = ov.inference.Counts(20.0, jax.nn.sigmoid)
@@ -83,33 +121,62 @@ def test_what_correlated_noise_is_not_for():
 
 
 @pytest.mark.slow
-def test_path_noise_is_the_covariance_of_curves_over_keys():
-    phases = protocol(0.1, steps=4)
-    noise = ov.inference.path_noise(TRUTH, phases, RNN, noise=STD, saves=2, key=5, draws=4)
-    paths = [observed(TRUTH, phases, saves=2, key=key).values.ravel() for key in jax.random.split(jax.random.key(5), 4)]
-    np.testing.assert_allclose(noise.covariance, np.cov(np.array(paths).T) + STD**2 * np.eye(80), rtol=1e-9, atol=1e-16)
+@pytest.mark.parametrize(("label_noise", "std"), STRENGTHS)
+def test_path_noise_is_the_covariance_of_paths_in_numpy(label_noise, std):
+    found = ov.inference.path_noise(TRUTH, protocol(label_noise), RNN, noise=std, saves=7, key=5, draws=1024).covariance
+    found, expected = found - std**2 * np.eye(len(found)), path_covariance(label_noise)
+    variance = np.diag(expected)
+    moving = variance > 1e-12 * variance.max()  # before the first step nothing moves
+    assert moving.sum() == 13 * 20
+    np.testing.assert_allclose(found[~moving], 0, atol=1e-12 * std**2)
+    # An entry of the covariance of n Gaussian vectors has the variance (C_ii C_jj + C_ij^2) / (n - 1).
+    spread = np.sqrt((np.outer(variance, variance) + expected**2) * (1 / 1023 + 1 / 3999))
+    standardised = ((found - expected) / np.where(spread > 0, spread, 1))[np.ix_(moving, moving)]
+    assert np.max(np.abs(standardised)) < 5.5  # of 33930 entries
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("label_noise", [0.01, 0.1])
-def test_a_network_under_unknown_label_noise_gives_its_overlaps(label_noise, tmp_path):
-    phases = protocol(label_noise)
-    data = observed(TRUTH.sample(500, key=0), phases, noise_key=1, key=7)
-    found = ov.inference.fit(data, phases, RNN, noise=STD, starts=6)
+@pytest.mark.parametrize(("label_noise", "std"), STRENGTHS)
+def test_networks_under_unknown_label_noise_give_the_overlaps_that_they_have(label_noise, std):
+    data = measured(label_noise, std)
+    found = ov.inference.fit(data, protocol(label_noise), RNN, start=TRUTH, noise=std)
+    lower, upper = scipy.stats.chi2.ppf([0.0005, 0.9995], found["degrees_of_freedom"].sum().item())
+    assert lower < found["chi2"].sum().item() < upper
+
+    # Combinations that the curves show: whitened curves along their derivatives with respect to the overlaps, at the truth.
+    layout, step = TRUTH.layout, 1e-6
+    moves = step * layout.matrix(np.eye(len(layout.pairs)))
+    quiet = numpy_curves(small_networks(GRAM, *(GRAM + moves), *(GRAM - moves)))
+    derivatives = (quiet[1:11] - quiet[11:]).T / (2 * step)
+    white = np.linalg.inv(np.linalg.cholesky(path_covariance(label_noise) + std**2 * np.eye(len(derivatives))))
+    along, sizes, directions = np.linalg.svd(white @ derivatives, full_matrices=False)
+    errors = (found["predicted"].values.reshape(SUBJECTS, -1) - quiet[0]) @ white.T @ along
+    assert_standard(errors)
+    # Where the errors are small, so that curves are straight within them, these are the combinations V sigma of the overlaps.
+    if label_noise == 1e-3:
+        assert_standard((found["sigma"].values - layout.listed(GRAM)) @ directions.T * sizes)
+
+
+def assert_standard(errors):
+    """Errors (subjects, combinations) are independent numbers of the standard normal distribution."""
+    lower, upper = scipy.stats.chi2.ppf([0.0005, 0.9995], errors.size)
+    assert lower < np.sum(errors**2) < upper
+    each = scipy.stats.chi2.cdf(np.sum(errors**2, axis=0), len(errors))
+    assert np.all(np.abs(scipy.stats.norm.ppf(each)) < 4)
+
+
+@pytest.mark.slow
+def test_a_network_under_unknown_label_noise_is_found_from_random_starts(tmp_path):
+    label_noise, std = STRENGTHS[1]
+    data = measured(label_noise, std).isel(subject=0)
+    found = ov.inference.fit(data, protocol(label_noise), RNN, noise=std, starts=SUBJECTS)
     assert found["message"].item() == "The model describes the data."
-    if label_noise == 0.1:
-        found.to_netcdf(tmp_path / "fit.nc")
-        xr.testing.assert_identical(ov.rerun(xr.load_dataset(tmp_path / "fit.nc")), found)
     # The statistics of Wilks: chi2 of the truth, above that of the fit, has the chi2 distribution of the shown directions.
-    state = ov.Overlaps(found["gram"].values, *TRUTH.layout)
-    covariance = ov.inference.path_noise(state, phases, RNN, noise=STD, saves=7, key=11).covariance
-    predicted = {"truth": observed(TRUTH, protocol()).values, "fit": found["predicted"].values}
-    deviations = {name: (data.values - curve).ravel() for name, curve in predicted.items()}
-    chi2 = {name: one @ np.linalg.solve(covariance, one) for name, one in deviations.items()}
-    shown = int((~found["null"]).sum())
-    lower, upper = scipy.stats.chi2.ppf([0.0005, 0.9995], shown)
+    weights = np.linalg.inv(path_covariance(label_noise) + std**2 * np.eye(data.size))
+    curves = {"truth": numpy_curves(small_networks(GRAM)), "fit": found["predicted"].values}
+    deviations = {name: data.values.ravel() - curve.ravel() for name, curve in curves.items()}
+    chi2 = {name: one @ weights @ one for name, one in deviations.items()}
+    lower, upper = scipy.stats.chi2.ppf([0.0005, 0.9995], int((~found["null"]).sum()))
     assert lower < chi2["truth"] - chi2["fit"] < upper
-    # A fit with independent noise of the measurement alone is far from this.
-    wrong = ov.inference.fit(data, protocol(), RNN, start=state, noise=STD)
-    assert "does not describe" in wrong["message"].item()
-    assert np.sum((deviations["truth"] / STD) ** 2) - wrong["chi2"].item() > upper
+    found.to_netcdf(tmp_path / "fit.nc")
+    xr.testing.assert_identical(ov.rerun(xr.load_dataset(tmp_path / "fit.nc")), found)
