@@ -15,6 +15,7 @@ from overlaps.inference import _fit
 from overlaps.inference._fit_result import goodness, of_overlaps
 from overlaps.inference._levenberg_marquardt import least_squares
 from overlaps.inference._measurements import measurements_of
+from tests.figure_checks import faults
 
 RNN = ov.RNN(dt=0.25)
 TRUTH = ov.Overlaps.random(3, n=50)
@@ -163,6 +164,7 @@ def test_noiseless_curves_give_back_the_network_from_random_starts_and_gaps_do_n
     assert found["twin"].values[found["alike"].values].tolist() == found["twin"].values[:1].tolist()
     assert found["degrees_of_freedom"].item() == int(data.notnull().sum()) - 10
     figure = ov.plots.plot_fit(found, TRUTH)
+    assert faults(figure) == []
     assert [label.get_text() for label in figure.axes[2].get_xticklabels()] == found["overlap"].values.tolist()
 
 
