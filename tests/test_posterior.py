@@ -21,7 +21,7 @@ def test_the_prior_is_a_wishart_distribution():
     factors = rng.standard_normal((5, 4, 4))
     grams = factors.swapaxes(1, 2) @ factors
     known = scipy.stats.wishart(5, spread**2 * np.eye(4))
-    apart = [known.logpdf(gram) - float(log_prior(layout.listed(gram), layout, spread)) for gram in grams]
+    apart = [known.logpdf(gram) - float(log_prior(layout.listed(gram), layout, np.array(spread))) for gram in grams]
     np.testing.assert_allclose(apart, apart[0], atol=1e-10)
 
 
@@ -70,7 +70,7 @@ def agree(draws, weights, independent, known):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The draws may not represent")
-@pytest.mark.parametrize("noise", [1e6, 1.0])
+@pytest.mark.parametrize("noise", [1e6, 3.0])
 def test_draws_are_those_of_the_prior_with_the_weights_of_the_likelihood(noise):
     """Importance sampling, of overlaps that no twin changes."""
     pytest.importorskip("blackjax")
@@ -96,7 +96,7 @@ def test_draws_are_those_of_the_prior_with_the_weights_of_the_likelihood(noise):
 @pytest.mark.filterwarnings("ignore:The draws may not represent")
 def test_with_small_noise_draws_are_as_the_fisher_information_says():
     pytest.importorskip("blackjax")
-    found = drawn(1e-6)[1]
+    found = drawn(1e-8)[1]  # larger errors along J bend the others
     assert np.all(found["r_hat"] < 1.05)
     assert not found["null"].any()
     shift = (found["sigma"].values - found["fitted_sigma"].values) @ found["component"].values.T
