@@ -34,9 +34,9 @@ def runs(neurons: int, duration: float, saves: int) -> xr.DataTree:
         "Adam": GradientDescent(0.02, round(4 * duration), optax.adam),
     }
     nodes = {"task": _shown(task)}
-    for name, rule in rules.items():
-        for state in PAIRS[name]:
-            nodes[f"{name}/{state}"] = learn(states[state], task, rnn, rule, saves, observe="output").isel(trial=TRIAL)
+    for name, pair in PAIRS.items():
+        for state in pair:
+            nodes[f"{name}/{state}"] = learn(states[state], task, rnn, rules[name], saves, observe="output").isel(trial=TRIAL)
     return xr.DataTree.from_dict(nodes)
 
 
