@@ -104,7 +104,8 @@ FIGURE = PaperFigure(
     "up to the noise. Lines are the theory, circles the network.",
     compute=_compute,
     draw=_draw,
-    differences="",
+    differences="Sizes, rates, durations and the strength of the noise are ours. Theory and network see the same noise, so "
+    "they agree in each draw.",
 )
 ADAM = PaperFigure(
     name="history_adam",
@@ -112,5 +113,6 @@ ADAM = PaperFigure(
     shows="The same tasks, learned by Adam. K is not conserved, and the overlaps come back less exactly, also without noise.",
     compute=_compute_adam,
     draw=_draw,
-    differences="",
+    differences="Sizes, rates, durations and the strength of the noise are ours. Adam has no closed theory: a "
+    "network alone is shown.",
 )
