@@ -1,4 +1,4 @@
-"""The figures of nonlinear networks, of rank 2 and of whole matrices show what they say: against plain NumPy and analytic values.
+"""The figures of nonlinear networks, of rank 2 and of whole matrices show what they say, against plain NumPy and analysis.
 
 Each figure is computed with few neurons and few steps.
 """
