@@ -34,9 +34,9 @@ def runs(neurons: int, duration: float, saves: int) -> xr.DataTree:
         "Adam": GradientDescent(0.02, round(4 * duration), optax.adam),
     }
     nodes = {"task": _shown(task)}
-    for name, rule in rules.items():
-        for state in PAIRS[name]:
-            nodes[f"{name}/{state}"] = learn(states[state], task, rnn, rule, saves, observe="output").isel(trial=TRIAL)
+    for name, pair in PAIRS.items():
+        for state in pair:
+            nodes[f"{name}/{state}"] = learn(states[state], task, rnn, rules[name], saves, observe="output").isel(trial=TRIAL)
     return xr.DataTree.from_dict(nodes)
 
 
@@ -82,8 +82,9 @@ FIGURE = PaperFigure(
     name="learning_rules",
     source="[GB26], gradient flow, large steps and Adam on erf networks",
     shows="An erf network learns the flip-flop task by gradient flow, by steps of 0.5, which are too large for a smooth "
-    "descent, and by Adam: loss, output on one trial, visible and invisible overlaps. For Adam, circles are a second "
-    "network with the same initial overlaps: its overlaps take another course.",
+    "descent, and by Adam: loss, output on one trial, visible and invisible overlaps. With large steps theory and network "
+    "part while the loss jumps. For Adam, circles are a second network with the same initial overlaps. Its overlaps take "
+    "another course, the less so the more neurons there are.",
     compute=_compute,
     draw=_draw,
     differences="Adam has no closed theory, because it looks at single neurons, so two networks with equal overlaps are "

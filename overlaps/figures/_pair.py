@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 import xarray as xr
 
 from overlaps.connectivity import DenseNetwork
@@ -43,7 +42,7 @@ def runs(neurons: int, saves: int = 121) -> xr.DataTree:
 def _responses(trained: Any) -> xr.Dataset:
     """The responses to an impulse of the target, of the best leaky integrator and of the trained network."""
     A, B, C = (np.asarray(part) for part in RNN().system(trained))
-    values, vectors = scipy.linalg.eig(A)
+    values, vectors = np.linalg.eig(A)
     modes = (C @ vectors).ravel() * np.linalg.solve(vectors, B).ravel()
     curves = {
         "target": np.exp(-RATE * LAGS) * np.cos(FREQUENCY * LAGS),

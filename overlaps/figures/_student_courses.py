@@ -49,8 +49,8 @@ def _draw(tree: xr.DataTree) -> Any:
 FIGURE = PaperFigure(
     name="student_courses",
     source="[GB26], all overlaps of two students over learning",
-    shows="Loss and all ten overlaps of two students from one start. After C the visible overlaps have nearly met "
-    "again, and the invisible ones (zv, vv, zz) have not.",
+    shows="Loss and all ten overlaps of two students from one start. After C the visible overlaps have met again, up to "
+    "a factor between u and v that the function does not fix. The invisible ones (zv, vv, zz) have not.",
     compute=_compute,
     draw=_draw,
     differences="Start, trials and learning rule are ours (those of the figure `decoding`). The three overlaps of the "
