@@ -17,16 +17,6 @@ from overlaps.plots._common import (
     shade_phases,
     time_of,
 )
-    LEARNING_TIME,
-    axes_of,
-    colour_bar,
-    label_of,
-    legend_beside,
-    page,
-    set_title,
-    shade_phases,
-    time_of,
-)
 from overlaps.plots._style import overlap_style
 
 SIMULATION = {"linestyle": "none", "marker": "o", "markersize": 3.5, "markerfacecolor": "none"}
