@@ -115,6 +115,7 @@ def test_networks_are_alike_as_far_as_their_overlaps_are():
     assert np.allclose(alike(singular, 9, 0).overlaps().gram, singular.gram, rtol=0, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_outputs_coincide_and_activity_where_a_does(pair):
     equal_a = restore(json.loads(pair.attrs["degeneracy"]))["second"]["uu"].item() == START["uu"].item()
     assert np.allclose(pair["output"], pair["output"][:1, :1], rtol=0, atol=1e-14)
@@ -139,6 +140,7 @@ def test_moments_of_the_answers_to_noise_against_many_draws(kind):
     assert spread[-1] > 1e-7
 
 
+@pytest.mark.slow
 def test_answers_to_noise_are_those_of_the_theory(pair):
     theory, simulation = pair.sel(source="theory"), pair.sel(source="simulation")
     error = theory["noise_std"] / np.sqrt(SMALL["draws"])
@@ -146,6 +148,7 @@ def test_answers_to_noise_are_those_of_the_theory(pair):
     assert (abs(theory["noise_d_prime"] - simulation["noise_d_prime"]) <= 4 * pair["noise_d_prime_error"] + 1e-12).all()
 
 
+@pytest.mark.slow
 def test_noise_tells_apart_what_it_reads_and_within_bounds(pair):
     second = restore(json.loads(pair.attrs["degeneracy"]))["second"]
     theory = pair["noise_d_prime"].sel(source="theory")
@@ -157,6 +160,7 @@ def test_noise_tells_apart_what_it_reads_and_within_bounds(pair):
         assert (theory.sel(noise="activity")[2:] > 0.4).all()
 
 
+@pytest.mark.slow
 def test_theory_predicts_learning(pair):
     for name in ("loss", "learning_answer"):
         theory, simulation = (pair[name].sel(source=source) for source in ("theory", "simulation"))
@@ -164,6 +168,7 @@ def test_theory_predicts_learning(pair):
     assert abs(pair["loss"].diff("network")).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_early_learning_follows_its_law(pair):
     end = pair.isel(learning_time=slice(1, None)).sel(source="theory")
     distance = abs(end["learning_d_prime"] - end["learning_d_prime_early"])
@@ -208,6 +213,7 @@ def test_answers_to_learning_are_changes_of_the_response_of_all_neurons():
     assert np.allclose(_changes(objective, gram[None], START.layout), expected[None], rtol=0, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_results_are_saved_described_and_drawn(pair, tmp_path):
     pair.to_netcdf(tmp_path / "pair.nc")
     again = xr.load_dataset(tmp_path / "pair.nc")

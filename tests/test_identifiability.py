@@ -158,6 +158,7 @@ def short():
     return net, phase, identifiability(net, phase, RNN, noise=1e-3, saves=4, times=0.1 * np.arange(0, 50, 5))
 
 
+@pytest.mark.slow
 def test_descent_shows_what_a_simulation_with_finite_differences_shows(short):
     net, _, dataset = short
     layout = net.layout
@@ -180,6 +181,7 @@ def test_descent_shows_what_a_simulation_with_finite_differences_shows(short):
     assert np.all(dataset["twin_difference"] < 1e-12)
 
 
+@pytest.mark.slow
 def test_the_picture_and_the_description(short, tmp_path):
     dataset = short[2]
     dataset.to_netcdf(tmp_path / "table.nc")

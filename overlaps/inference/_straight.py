@@ -1,0 +1,81 @@
+"""Coordinates of overlap space in which the posterior of overlaps is close to a standard normal distribution."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from overlaps._support import AnyArray
+from overlaps.connectivity import Layout
+from overlaps.inference._fit_result import of_overlaps
+from overlaps.inference._measurements import Model
+
+INSIDE = 1e-3  # the least eigenvalue of the overlap matrix at the origin, relative to its mean eigenvalue
+REACH = 0.5  # the part of the way to the singular matrices along which the bend of the curves is measured, at most
+CLOSER = 0.7  # by this factor, points come closer to the origin until their overlap matrix is positive definite
+
+
+class Straight(NamedTuple):
+    """Coordinates z of the overlaps sigma = centre + directions (z + bend z z), where (bend z z)_i = sum_jk bend_ijk z_j z_k.
+
+    The columns of `directions` are ordered from those that the curves show best to those that they show least. `bend` moves
+    a coordinate by a quadratic function of the coordinates behind it. So the map is one to one, for any `bend`, and its
+    determinant is constant.
+    """
+
+    centre: Float[AnyArray, " overlaps"]
+    directions: Float[AnyArray, "overlaps coordinates"]
+    bend: Float[AnyArray, "coordinates coordinates coordinates"]
+
+    def overlaps(self, z: Float[AnyArray, " coordinates"]) -> Float[AnyArray, " overlaps"]:
+        """The overlaps at the coordinates z."""
+        return self.centre + self.directions @ (z + jnp.einsum("ijk,j,k->i", self.bend, z, z))
+
+
+def straight(model: Model, gram: Float[np.ndarray, "D D"], spread: float) -> Straight:
+    """Coordinates around an overlap matrix. `spread`: the standard deviation of overlaps in the prior.
+
+    The directions are the eigenvectors of the Fisher information J^T J. They are scaled by it, and by the spread where the
+    curves say less than the prior. For a step z_j along a direction that the curves hardly show, the residuals also change in
+    second order, by r_jj z_j^2 / 2. The coordinates that the curves show better then move, so that the curves stay. Lines
+    along which the curves never change, such as those along J, stay straight.
+    """
+    layout = model.layout
+    values, vectors = np.linalg.eigh(gram)
+    gram = (vectors * np.maximum(values, INSIDE * np.mean(values))) @ vectors.T
+    centre = layout.listed(gram)
+    jacobian = _jacobians(model, gram[None])[0]
+    squares, directions = np.linalg.eigh(jacobian.T @ jacobian)
+    directions = directions[:, ::-1] / np.sqrt(squares[::-1] + spread**-2)
+    changes = layout.matrix(directions.T)
+    inverse = np.linalg.inv(np.linalg.cholesky(gram))
+    farthest = 1 / np.max(np.abs(np.linalg.eigvalsh(inverse @ changes @ inverse.T)), axis=-1)
+    steps = np.minimum(1.0, REACH * farthest)
+    moves = steps[:, None, None] * changes
+    ahead, behind = np.split(_jacobians(model, np.concatenate([gram + moves, gram - moves])), 2)
+    second = np.einsum("knj,k->njk", (ahead - behind) @ directions, 0.5 / steps)
+    bend = np.einsum("ni,njk->ijk", jacobian @ directions, second)
+    bend = -np.nan_to_num(bend + bend.swapaxes(1, 2), posinf=0.0, neginf=0.0) / 4
+    number = np.arange(len(centre))
+    follows = (number[:, None, None] < number[:, None]) & (number[:, None, None] < number)
+    return Straight(centre, directions, np.where(follows, bend, 0.0))
+
+
+def points_inside(
+    coordinates: Straight, layout: Layout, points: Float[np.ndarray, "points coordinates"]
+) -> Float[np.ndarray, "points coordinates"]:
+    """The points. Those whose overlap matrix is not positive definite come closer to the origin, until it is."""
+    inside = []
+    for z in points:
+        while np.linalg.eigvalsh(np.asarray(layout.matrix(np.asarray(coordinates.overlaps(z)))))[0] <= 0:
+            z = CLOSER * z
+        inside.append(z)
+    return np.array(inside)
+
+
+def _jacobians(model: Model, grams: Float[np.ndarray, "networks D D"]) -> Float[np.ndarray, "networks numbers overlaps"]:
+    """The derivatives of the residuals with respect to the overlaps."""
+    factors = np.linalg.cholesky(grams).swapaxes(-1, -2)
+    derivatives = model.jacobians(factors.reshape(len(factors), -1), 0)[1]
+    return np.array([of_overlaps(one, factor, model.layout) for one, factor in zip(derivatives, factors, strict=True)])
