@@ -68,6 +68,7 @@ def plot_degeneracy(dataset: xr.Dataset) -> Any:
     right[3].set_title("learning: does it tell them apart?")
     for ax in axes:
         ax.set_xlabel(LEARNING_TIME if ax in (left[3], right[3]) else TRIAL)
+        ax.locator_params(axis="x", nbins=4)
     entries = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     entries["lines: theory; circles: simulation"] = Line2D([], [], **CIRCLE, color="0.3")
     entries["one standard deviation over draws"] = Patch(color="0.85")
