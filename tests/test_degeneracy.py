@@ -13,6 +13,7 @@ from overlaps.learning._describe import restore
 from overlaps.plots._degeneracy import plot_degeneracy
 from overlaps.studies import _noise
 from overlaps.studies._degeneracy import _changes, _checked, _standard_error, alike, d_prime, degeneracy
+from tests.figure_checks import faults
 
 RNN = ov.RNN(dt=0.25)
 TASK = ov.tasks.exponential_filter(0.2, horizon=5.0)
@@ -224,6 +225,7 @@ def test_results_are_saved_described_and_drawn(pair, tmp_path):
     assert all({"long_name", "units"} <= set(again[name].attrs) for name in [*again.data_vars, "time", "learning_time"])
     figure = plot_degeneracy(again)
     assert len(figure.axes) == 8
+    assert faults(figure) == []
     plt.close(figure)
     with pytest.raises(ValueError, match="be a result of"):
         plot_degeneracy(again.drop_attrs())

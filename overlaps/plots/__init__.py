@@ -4,6 +4,9 @@ Most functions draw into the matplotlib Axes `ax` that you pass, or make new Axe
 panels make a Figure and return it. The code reads numbers, names and units from the result. It may not compute anything but
 what it draws.
 
+Legends stand beside the Axes or above them, where they hide nothing: make figures with layout="constrained", which leaves room
+for them.
+
 - Learning curves: `plot_learning` (loss), `plot_overlaps`, `plot_comparison` (theory and simulation).
 - What gradient flow conserves, and which overlap moves which: `plot_conserved`, `plot_metric`.
 - Activity: `plot_trial`, `plot_phase_portrait`.

@@ -63,11 +63,12 @@ def plot_degeneracy(dataset: xr.Dataset) -> Any:
     right[0].set(title="before learning: activity", ylabel=wrapped(label_of(dataset["activity_power"])))
     for index, noise in enumerate(dataset["noise"].values, start=1):
         left[index].set(title=f"noise in {noise}: answer", ylabel=wrapped(label_of(dataset["noise_mean"]), 20))
-        right[index].set_title(f"noise in {noise}: does it tell them apart?")
+        right[index].set_title(f"noise in {noise}: are they told apart?")
     left[3].set(title="learning: loss", ylabel=label_of(dataset["loss"]), yscale="log")
-    right[3].set_title("learning: does it tell them apart?")
+    right[3].set_title("learning: are they told apart?")
     for ax in axes:
         ax.set_xlabel(LEARNING_TIME if ax in (left[3], right[3]) else TRIAL)
+        ax.locator_params(axis="x", nbins=4)
     entries = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     entries["lines: theory; circles: simulation"] = Line2D([], [], **CIRCLE, color="0.3")
     entries["one standard deviation over draws"] = Patch(color="0.85")

@@ -14,11 +14,11 @@ SUMMARY = 2.4  # columns that the summary in words takes
 ROW, PANEL = 0.2, 1.75  # inches: heights of a row of the table and of a scaling law
 LINES = {"A-B-A": "-", "A-A-A": "--"}
 COLUMNS = {
-    "charge_end": "uu - vv\nkept\n(fraction)",
-    "forgetting_rate": "uu - vv\nlost\n(1 / time)",
-    "written": "B written\n(invisible\ndistance)",
-    "function_distance": "outputs\ndiffer by",
-    "decay_rate": "B fades\n(1 / time)",
+    "charge_end": "uu - vv\nkept\n(part)",
+    "forgetting_rate": "uu - vv\nlost\n(1/time)",
+    "written": "B\nwritten\n(norm)",
+    "function_distance": "outputs\ndiffer\nby",
+    "decay_rate": "B\nfades\n(1/time)",
 }
 
 
