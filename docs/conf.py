@@ -9,7 +9,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from _site import docstrings, gallery, links  # noqa: E402
+from _site import docstrings, formulas, gallery, links, notebooks  # noqa: E402
 
 import overlaps  # noqa: E402
 
@@ -18,13 +18,18 @@ author = "the authors of overlaps"
 copyright = author
 version = release = overlaps.__version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "myst_parser", "sphinx_gallery.gen_gallery", "sphinx_copybutton"]
+extensions = [
+    *("sphinx.ext.autodoc", "sphinx.ext.autosummary", "myst_parser", "sphinx_gallery.gen_gallery", "sphinx_copybutton"),
+    "_site.formulas",
+]
 exclude_patterns = ["_build", "_site", "_templates", "explore", "**/GALLERY_HEADER.rst", "gallery/*.py"]
 templates_path = ["_templates"]
 highlight_language = "text"
 pygments_style = "friendly"
 
-# The pages write formulas as plain text, so MathJax is not needed: no page loads anything from another host.
+# Formulas become MathML while the site is built, so MathJax is not needed: no page loads anything from another host.
+html_math_renderer = "mathml"
+myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 myst_url_schemes = {"http": None, "https": None, "mailto": None, "site": "{{path}}"}
 
@@ -33,7 +38,7 @@ html_title = f"overlaps {release}"
 html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False
-html_static_path = ["_static"]
+html_static_path = ["_static", "_build/fonts"]
 html_css_files = ["site.css"]
 
 autosummary_generate = True
@@ -91,5 +96,8 @@ def setup(app) -> None:
     pages = [path.stem for path in HERE.glob("*.md")]
     app.connect("autodoc-process-docstring", docstrings.translator(_public(), pages))
     app.connect("autodoc-process-signature", docstrings.shorten)
+    formulas.write_font(HERE / "_build/fonts")
+    notebooks.write(HERE, HERE / "_build/notebooks")
     app.connect("source-read", links.rewrite)
+    app.connect("source-read", notebooks.add_link)
     app.connect("build-finished", _copy_page_to_play_with)

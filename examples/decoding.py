@@ -42,5 +42,6 @@ for name in ("separation", "difference_mean", "difference_std"):
     values = zip(last["overlap"].values, last[name].values, strict=True)
     print(f"{last[name].attrs['long_name']}: " + ", ".join(f"{overlap} {value:.2f}" for overlap, value in values))
 
-ov.plots.plot_decoding(found).savefig(options.output / "decoding.png", dpi=150)
+with ov.plots.style():
+    ov.plots.plot_decoding(found).savefig(options.output / "decoding.png", dpi=150)
 print("Written:", path, "and", options.output / "decoding.png")

@@ -45,5 +45,6 @@ difference = abs(theory["loss"] - simulation["loss"]).max().item()
 print(f"learning curves: theory and networks differ by {difference:.0e}")
 
 arguments.output.mkdir(parents=True, exist_ok=True)
-ov.plots.plot_degeneracy(pair).savefig(arguments.output / "degeneracy.png", dpi=150)
+with ov.plots.style():
+    ov.plots.plot_degeneracy(pair).savefig(arguments.output / "degeneracy.png", dpi=150)
 print("Written:", arguments.output / "degeneracy.png")

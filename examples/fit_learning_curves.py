@@ -31,8 +31,8 @@ for name, phases in (("descent", protocol), ("Adam", adam)):
     result = ov.inference.fit(data, protocol, rnn, noise=arguments.noise, starts=arguments.starts)
     print(f"{name}: {result['message'].item()} Starts that arrived: {result['arrived'].sum().item()}")
     if name == "descent":
-        figure = ov.plots.plot_fit(result, truth=net)
-        figure.savefig(arguments.output / "fit.png", dpi=130)
+        with ov.plots.style():
+            ov.plots.plot_fit(result, truth=net).savefig(arguments.output / "fit.png", dpi=150)
         truth = net.layout.listed(net.gram)
         for label, true in zip(result["overlap"].values, truth, strict=True):
             one = result.sel(overlap=label)

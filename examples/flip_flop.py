@@ -39,19 +39,22 @@ for name, state in (
     )
     print(f"fixed points {name}: {listed}")
 
-figure, axes = plt.subplots(2, 3, figsize=(15, 7.5), layout="constrained")
-ov.plots.plot_learning(theory, axes[0, 0], label="overlap theory")
-ov.plots.plot_learning(network, axes[0, 0], color="C3", linestyle="--", label=f"{options.neurons} neurons")
-axes[0, 0].legend()
-ov.plots.plot_overlaps(theory, axes[0, 1], visible=True)
-ov.plots.plot_overlaps(network, axes[0, 1], visible=True, linestyle="none", marker="o", markersize=2, markevery=10)
-axes[0, 1].set_title("visible overlaps (lines: theory; circles: network)")
-for ax, title, state in ((axes[0, 2], "output before learning", net), (axes[1, 0], "output after learning", trained)):
-    ov.plots.plot_trial(task, rnn.output(state, task.inputs), trial=1, ax=ax)
-    ax.set_title(title)
-for ax, title, state in ((axes[1, 1], "before learning", net), (axes[1, 2], "after learning", trained)):
-    ov.plots.plot_phase_portrait(rnn.phase_portrait(state, extent=0.6), rnn.latents(state, task.inputs[1]), ax)
-    ax.set_title(f"phase portrait {title}", pad=20)  # above the legend
-options.output.mkdir(parents=True, exist_ok=True)
-figure.savefig(options.output / "flip_flop.png", dpi=150)
+with ov.plots.style():
+    figure, axes = plt.subplots(3, 2, figsize=(7, 7.5), height_ratios=(1, 1, 0.75))
+    ov.plots.plot_learning(theory, axes[0, 0], label="overlap theory")
+    ov.plots.plot_learning(network, axes[0, 0], color="C1", linestyle="--", label=f"{options.neurons} neurons")
+    axes[0, 0].legend(loc="lower left")
+    ov.plots.plot_overlaps(theory, axes[0, 1], visible=True)
+    ov.plots.plot_overlaps(network, axes[0, 1], visible=True, linestyle="none", marker="o", markersize=2, markevery=10)
+    axes[0, 1].set_title("visible overlaps\n(lines: theory; circles: network)")
+    for column, (title, state) in enumerate((("before learning", net), ("after learning", trained))):
+        ov.plots.plot_trial(task, rnn.output(state, task.inputs), trial=1, ax=axes[1, column])
+        axes[1, column].set_title(f"one trial, {title}")
+        portrait, paths = rnn.phase_portrait(state, extent=0.6), rnn.latents(state, task.inputs[1])
+        ov.plots.plot_phase_portrait(portrait, paths, axes[2, column])
+        axes[2, column].set_title(f"phase portrait, {title}")
+    for ax in axes[1:, 0]:
+        ax.get_legend().remove()  # those of the right column hold for both
+    options.output.mkdir(parents=True, exist_ok=True)
+    figure.savefig(options.output / "flip_flop.png", dpi=150)
 print("Written:", options.output / "flip_flop.png")

@@ -22,7 +22,7 @@ import xarray as xr
 import overlaps as ov
 
 DATA = Path(__file__).parent / "data"
-COLORS = {"network": "k", "one Gaussian": "C0", "populations": "C3"}
+COLORS = {"network": "k", "one Gaussian": "C0", "populations": "C1"}
 SWAPPED = [0, 1, 2, 3, 4, 6, 5]  # the input channels: fixation, two stimuli of two channels each, and the two cues
 DECISION = {"cue 1": [0, 0, 0, 0, 0, 1, 0], "cue 2": [0, 0, 0, 0, 0, 0, 1]}  # the inputs while the network has to decide
 
@@ -65,23 +65,24 @@ def draw_changes(ax: Any, change: np.ndarray, labels: tuple[str, ...]) -> None:
     image = ax.imshow(change, cmap="RdBu_r", vmin=-np.abs(change).max(), vmax=np.abs(change).max())
     first = labels.index("v1") - 0.5  # overlaps among v and z are invisible
     ax.add_patch(plt.Rectangle((first, first), len(labels) - 0.5 - first, len(labels) - 0.5 - first, fill=False, lw=2))
-    ax.set_xticks(range(len(labels)), labels, fontsize="small")
-    ax.set_yticks(range(len(labels)), labels, fontsize="small")
-    ax.set_title("what training in PyTorch changed")
-    ax.figure.colorbar(image, ax=ax, label="change of overlap (in the frame: invisible)", shrink=0.8)
+    ax.set_xticks(range(len(labels)), labels)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_title("what training\nin PyTorch changed")
+    ax.tick_params(axis="x", rotation=90)
+    ax.figure.colorbar(image, ax=ax, label="change of overlap\n(in the frame: invisible)", shrink=0.8)
 
 
 def draw_errors(ax: Any, report: xr.Dataset) -> None:
     """How far the output of the theory is from that of the network."""
     redraws, counts = report["resampling_error"], report["count"].values
-    ax.axhspan(*redraws.quantile([0.25, 0.75]).values, color="0.9", label="neurons redrawn (quartiles, median)")
+    ax.axhspan(*redraws.quantile([0.25, 0.75]).values, color="0.9", label="neurons redrawn\n(quartiles, median)")
     ax.axhline(redraws.median(), color="0.6")
     ax.plot(counts, report["output_error"], "o-", color=COLORS["populations"], label="theory")
     ax.set_xscale("log", base=2)
     ax.set_xticks(counts, list(map(str, counts)))
     ax.set(xlabel="Gaussian populations", ylabel="relative error of the output", ylim=(0, None))
     ax.set_title("how exact is the theory?")
-    ax.legend(fontsize="small", loc="lower left")
+    ax.legend(loc="lower left")
 
 
 def draw_choices(ax: Any, right: dict[str, list[float]]) -> None:
@@ -90,9 +91,9 @@ def draw_choices(ax: Any, right: dict[str, list[float]]) -> None:
     for column, (color, label) in enumerate((("C2", "as in training"), ("0.75", "swapped"))):
         ax.bar(places + 0.4 * column - 0.2, [pair[column] for pair in right.values()], 0.38, color=color, label=f"cues {label}")
     ax.axhline(0.5, color="k", lw=0.8, ls=":")
-    ax.set_xticks(places, [name.replace(" ", "\n") for name in right])
-    ax.set(ylim=(0, 1.15), ylabel="fraction of right choices", title="does it follow the cue?")
-    ax.legend(fontsize="small", ncols=2, loc="upper center")
+    ax.set_xticks(places, list(right), rotation=25, ha="right")
+    ax.set(ylim=(0, 1.45), yticks=[0, 0.5, 1], ylabel="fraction of right choices", title="does it follow the cue?")
+    ax.legend(loc="upper center")
 
 
 def draw_fixed_points(ax: Any, points: dict[tuple[str, str], xr.Dataset], paths: np.ndarray) -> None:
@@ -108,8 +109,8 @@ def draw_fixed_points(ax: Any, points: dict[tuple[str, str], xr.Dataset], paths:
     ax.plot([], [], color="0.8", label="trials of the network")
     for label, marker, fill in (("cue 1", "o", "0.5"), ("cue 2", "^", "0.5"), ("saddle", "o", "w")):
         ax.plot([], [], marker, mec="0.5", mfc=fill, label=label)
-    ax.set(xlabel="latent of u1", ylabel="latent of u2", title="fixed points while it has to decide")
-    ax.legend(fontsize="small", ncols=2, loc="upper right")
+    ax.set(xlabel="latent of u1", ylabel="latent of u2", title="fixed points\nwhile it has to decide")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def draw_losses(ax: Any, runs: dict[str, xr.Dataset]) -> None:
@@ -121,7 +122,7 @@ def draw_losses(ax: Any, runs: dict[str, xr.Dataset]) -> None:
     ax.set_yticks([0.03, 0.05, 0.1, 0.2], ["0.03", "0.05", "0.1", "0.2"])
     ax.minorticks_off()
     ax.set_title("learning the reversed task")
-    ax.legend(fontsize="small")
+    ax.legend()
 
 
 def draw_moves(ax: Any, runs: dict[str, xr.Dataset]) -> None:
@@ -131,10 +132,10 @@ def draw_moves(ax: Any, runs: dict[str, xr.Dataset]) -> None:
         for visible, kind in ((True, "visible"), (False, "invisible")):
             pair = changes(runs["network"], visible), changes(runs[name], visible)
             fill = COLORS[name] if visible else "none"
-            ax.plot(*pair, "o", ms=5, mfc=fill, mec=COLORS[name], alpha=alpha, label=f"{name}, {kind}")
-    ax.set(xlabel="change of overlap in the network", ylabel="change of overlap in the theory")
-    ax.set_title("which overlaps move in the reversed task")
-    ax.legend(fontsize="small", loc="lower right")
+            ax.plot(*pair, "o", ms=5, mfc=fill, mec=COLORS[name], alpha=alpha, label=f"{name},\n{kind}")
+    ax.set(xlabel="change of overlap in the network", ylabel="change of overlap in the theory", xticks=[-0.4, -0.2, 0, 0.2])
+    ax.set_title("which overlaps move\nin the reversed task")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def main() -> None:
@@ -199,7 +200,7 @@ def main() -> None:
         for name, state in states.items()
         for cue, held in DECISION.items()
     }
-    print("fixed points while it has to decide")
+    print("fixed points\nwhile it has to decide")
     for (name, cue), found in points.items():
         listed = zip(found["position"].values, found["kind"].values, strict=True)
         print(f"  {name}, {cue}: " + ", ".join(f"({k[0]:.2f}, {k[1]:.2f}) {kind}" for k, kind in listed))
@@ -216,16 +217,17 @@ def main() -> None:
         now, then = (correct(ov.final_state(run), rnn, x, trials) for x in (swapped, inputs))
         print(f"  {name}: {start:.3f} -> {end:.3f}, {now:.0%} ({then:.0%}), visible {alike[0]:.2f}, invisible {alike[1]:.2f}")
 
-    figure, axes = plt.subplots(2, 3, figsize=(15, 9), layout="constrained")
-    draw_changes(axes[0, 0], network.gram - before.gram, network.layout.labels)
-    draw_errors(axes[0, 1], report)
-    draw_choices(axes[0, 2], right)
-    paths = rnn.latents(network, inputs).sel(latent=["u1", "u2"]).values
-    draw_fixed_points(axes[1, 0], points, np.where(trials["running"][..., None], paths, np.nan))
-    draw_losses(axes[1, 1], runs)
-    draw_moves(axes[1, 2], runs)
-    options.output.mkdir(parents=True, exist_ok=True)
-    figure.savefig(options.output / "from_pytorch.png", dpi=110)
+    with ov.plots.style():
+        figure, axes = plt.subplots(3, 2, figsize=(7, 8.5))
+        draw_changes(axes[0, 0], network.gram - before.gram, network.layout.labels)
+        draw_errors(axes[0, 1], report)
+        draw_choices(axes[1, 0], right)
+        paths = rnn.latents(network, inputs).sel(latent=["u1", "u2"]).values
+        draw_fixed_points(axes[1, 1], points, np.where(trials["running"][..., None], paths, np.nan))
+        draw_losses(axes[2, 0], runs)
+        draw_moves(axes[2, 1], runs)
+        options.output.mkdir(parents=True, exist_ok=True)
+        figure.savefig(options.output / "from_pytorch.png", dpi=150)
     print("Written:", options.output / "from_pytorch.png")
 
 

@@ -23,7 +23,8 @@ for tasks in (phases[:1], phases):
     for observe in ("impulse_response", "loss"):
         dataset = ov.inference.identifiability(net, tasks, rnn, observe, noise=1e-3, saves=21)
         if len(tasks) == 1 and observe == "impulse_response":
-            ov.plots.plot_identifiability(dataset).savefig(arguments.output / "identifiability.png", dpi=130)
+            with ov.plots.style():
+                ov.plots.plot_identifiability(dataset).savefig(arguments.output / "identifiability.png", dpi=150)
         sizes = dataset["singular_value"].values[~dataset["null"].values]
         null = ", ".join(str(name) for name in dataset["why"].values[dataset["null"].values])
         print(f"{len(tasks)} task(s), {observe}: singular values from {sizes[0]:.2g} to {sizes[-1]:.2g}; null: {null}")

@@ -31,23 +31,27 @@ theories = {
     "infinite, 30 units": ov.integration.infinite_network(sigma, order=3),
 }
 
-figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.4), layout="constrained")
-circles = {"linestyle": "none", "marker": "o", "markersize": 4, "markerfacecolor": "none", "color": "k"}
-ov.plots.plot_learning(simulation, left, label="simulation", **circles)
-ov.plots.plot_outlier(simulation, middle, "simulation", **circles)
-for index, (name, state) in enumerate(theories.items()):
-    dataset = ov.learn(state, task, rnn, rule, saves=41)
-    ov.plots.plot_learning(dataset, left, label=name, color=f"C{index}")
-    ov.plots.plot_outlier(dataset, middle, name, color=f"C{index}")
+datasets = {name: ov.learn(state, task, rnn, rule, saves=41) for name, state in theories.items()} | {"simulation": simulation}
+for name, dataset in datasets.items():
     print(f"{name:20} outlier {dataset['outlier_real'].values[-1]:.4f}   loss {dataset['loss'].values[-1]:.2e}")
-print(f"{'simulation':20} outlier {simulation['outlier_real'].values[-1]:.4f}   loss {simulation['loss'].values[-1]:.2e}")
-middle.axhline(1 - rate, color="0.5", linestyle=":")
-left.legend(fontsize="small")
-ov.plots.plot_eigenvalues(simulation, right, bulk=sigma)
-arguments.output.mkdir(parents=True, exist_ok=True)
-figure.savefig(arguments.output / "learn_to_integrate.png", dpi=150)
+
+circles = {"linestyle": "none", "marker": "o", "markersize": 4, "markerfacecolor": "none", "color": "k"}
+with ov.plots.style():
+    figure, axes = plt.subplot_mosaic("AA;BC", figsize=(7, 5))
+    for index, (name, dataset) in enumerate(datasets.items()):
+        style = circles if name == "simulation" else {"color": f"C{index}"}
+        ov.plots.plot_learning(dataset, axes["A"], label=name, **style)
+        ov.plots.plot_outlier(dataset, axes["B"], **style)
+    axes["A"].legend()
+    axes["B"].axhline(1 - rate, color="0.5", linestyle=":")
+    axes["B"].get_legend().remove()  # that of the loss says all
+    axes["B"].set_title("outlier (dotted: target)")
+    ov.plots.plot_eigenvalues(simulation, axes["C"], bulk=sigma)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    figure.savefig(arguments.output / "learn_to_integrate.png", dpi=150)
 print("Written:", arguments.output / "learn_to_integrate.png")
 
 regimes = ov.integration.compare_regimes(0.6, 0.6, scale=30.0, n=arguments.neurons // 2 * 2, duration=2.0, saves=21)
-ov.plots.plot_regimes(regimes).savefig(arguments.output / "lazy_integrator.png", dpi=150)
+with ov.plots.style():
+    ov.plots.plot_regimes(regimes).savefig(arguments.output / "lazy_integrator.png", dpi=150)
 print("Written:", arguments.output / "lazy_integrator.png")

@@ -35,16 +35,19 @@ print(f"escape rate {escape:.4f}: the plateau lasts about ln(1 / {seed:g}) / {es
 learned = [simulation[name].values[-1] for name in ("outlier_real", "outlier_imag")]
 print(f"learned pair: {learned[0]:.4f} +- {learned[1]:.4f} i, target {1 - rate} +- {frequency} i")
 
-figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.4), layout="constrained")
-circles = {"linestyle": "none", "marker": "o", "markersize": 4, "markerfacecolor": "none"}
+circles = {"linestyle": "none", "marker": "o", "markersize": 4, "markerfacecolor": "none", "color": "k"}
 few = simulation.isel(time=slice(None, None, 4))
-ov.plots.plot_learning(theory, left, label="theory")
-ov.plots.plot_learning(few, left, label=f"{size} neurons", **circles)
-left.axvline(np.log(1 / seed) / escape, color="C3", linestyle=":", label="end of the plateau, predicted")
-left.legend(fontsize="small")
-ov.plots.plot_outlier(theory, middle, "theory", color="C0")
-ov.plots.plot_outlier(few, middle, f"{size} neurons", **circles, color="k")
-ov.plots.plot_eigenvalues(simulation, right)
-arguments.output.mkdir(parents=True, exist_ok=True)
-figure.savefig(arguments.output / "learn_to_oscillate.png", dpi=150)
+with ov.plots.style():
+    figure, axes = plt.subplot_mosaic("AA;BC", figsize=(7, 5))
+    ov.plots.plot_learning(theory, axes["A"], label="theory", color="C0")
+    ov.plots.plot_learning(few, axes["A"], label=f"{size} neurons", **circles)
+    axes["A"].axvline(np.log(1 / seed) / escape, color="C1", linestyle=":", label="end of the plateau, predicted")
+    axes["A"].legend()
+    ov.plots.plot_outlier(theory, axes["B"], color="C0")
+    ov.plots.plot_outlier(few, axes["B"], **circles)
+    axes["B"].get_legend().remove()  # the title says it
+    axes["B"].set_title("outlier\n(solid: real part, dashed: imaginary part)")
+    ov.plots.plot_eigenvalues(simulation, axes["C"])
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    figure.savefig(arguments.output / "learn_to_oscillate.png", dpi=150)
 print("Written:", arguments.output / "learn_to_oscillate.png")

@@ -28,7 +28,8 @@ runs = {
 for name, dataset in runs.items():
     written, function = dataset["invisible_distance"].values[-1], dataset["function_distance"].values[0]
     print(f"{name:12} distance to the control: invisible overlaps {written:.1e}, outputs {function:.1e}")
-    ov.plots.plot_memory(dataset).savefig(arguments.output / f"memory_{name}.png", dpi=130)
+    with ov.plots.style():
+        ov.plots.plot_memory(dataset).savefig(arguments.output / f"memory_{name}.png", dpi=150)
 
 table = ov.studies.memory_table(arguments.rules, arguments.systems, progress=True)
 for rule in table["rule"].values:
@@ -38,5 +39,6 @@ for rule in table["rule"].values:
             law = f"exponent {cell['exponent'].item():.3f} +- {cell['exponent_error'].item():.1g} in {cell['parameter'].item()}"
             print(f"{rule:20} {system:15} {cell['kept'].item():45} {cell['measured'].item()}: {law}")
 table.to_netcdf(arguments.output / "memory_table.nc")
-ov.plots.plot_memory_table(table).savefig(arguments.output / "memory_table.png", dpi=130)
+with ov.plots.style():
+    ov.plots.plot_memory_table(table).savefig(arguments.output / "memory_table.png", dpi=150)
 print("Written:", arguments.output / "memory_table.png")

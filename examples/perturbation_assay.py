@@ -47,5 +47,6 @@ for index in estimate["combination"].values:
     print(f"{parts}: {one['value']:.2f} +- {one['error']:.2f}, in truth {one['direction'] @ true:.2f}")
 
 output.mkdir(parents=True, exist_ok=True)
-ov.plots.plot_perturbation_assay(assay).savefig(output / "perturbation_assay.png", dpi=110)
+with ov.plots.style():
+    ov.plots.plot_perturbation_assay(assay).savefig(output / "perturbation_assay.png", dpi=150)
 print("Written:", output / "perturbation_assay.png")

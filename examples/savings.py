@@ -31,7 +31,8 @@ def show(name: str, dataset) -> None:
                 f"{name} {source}, noise {noise:g}: savings {again:.3f}, with visible overlaps alone {visible:.3f}, "
                 f"B alone {alone:.3f}; {float(one['speed_up']):.3f} times faster than with visible overlaps alone"
             )
-    ov.plots.plot_savings(dataset).savefig(arguments.output / f"savings_{name}.png", dpi=130)
+    with ov.plots.style():
+        ov.plots.plot_savings(dataset).savefig(arguments.output / f"savings_{name}.png", dpi=150)
 
 
 # Large enough self-overlaps: then a network with the new visible and the initial invisible overlaps exists.

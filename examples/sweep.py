@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
@@ -61,8 +62,10 @@ def main() -> None:
         row = steps.isel(uu=index)
         best, slow = (f"{one.item():.0f}" if np.isfinite(one) else "-" for one in (row.min(), row.isel(learning_rate=0)))
         print(f"{dataset['uu'][index].item():8.2f}{alive.isel(uu=index).max().item():24.4f}{best:>24}{slow:>22}")
-    ax = ov.plots.plot_sweep(dataset, "steps", x="learning_rate", y="uu")
-    ax.figure.savefig(arguments.output / "sweep.png", dpi=150)
+    with ov.plots.style():
+        ax = ov.plots.plot_sweep(dataset, "steps", x="learning_rate", y="uu", ax=plt.figure(figsize=(7, 4.4)).subplots())
+        ax.set_title("grey: the learning diverged, or the steps did not suffice")
+        ax.figure.savefig(arguments.output / "sweep.png", dpi=150)
     print("Written:", store, arguments.output / "sweep.png")
 
 

@@ -33,18 +33,23 @@ runs = {
         key=0,
     ),
 }
-figure, axes = plt.subplots(2, 3, figsize=(15, 7.5), layout="constrained")
-for (name, dataset), (left, middle, right) in zip(runs.items(), axes, strict=True):
+for name, dataset in runs.items():
     first, last = (dataset["sigma"].isel(time=np.flatnonzero(dataset["phase"] == phase)[-1]) for phase in ("A", "A again"))
     print(f"{name}: change of each overlap between the end of A and the end of A again")
     changes = zip(dataset["overlap"].values, (last - first).values, strict=True)
     print("   ", ", ".join(f"{label} {change:+.1e}" for label, change in changes))
-    ov.plots.plot_learning(dataset, left)
-    ov.plots.plot_overlaps(dataset, middle, visible=False)
-    ov.plots.plot_conserved(ov.conserved(dataset), right)
-    left.set_title(name, pad=20)
-    middle.set_title("invisible overlaps (the loss does not depend on them)", pad=20)
-    right.set_title("charges (gradient flow conserves them)", pad=20)
-output.mkdir(parents=True, exist_ok=True)
-figure.savefig(output / "training_history.png", dpi=130)
+
+with ov.plots.style():
+    figure, axes = plt.subplots(3, 2, figsize=(7, 7.5))
+    for (name, dataset), (top, middle, bottom) in zip(runs.items(), axes.T, strict=True):
+        ov.plots.plot_learning(dataset, top)
+        ov.plots.plot_overlaps(dataset, middle, visible=False)
+        ov.plots.plot_conserved(ov.conserved(dataset), bottom)
+        top.set_title(name, pad=14)  # above the names of the phases
+        middle.set_title("invisible overlaps\n(not in the loss)", pad=14)
+        bottom.set_title("charges\n(gradient flow conserves them)", pad=14)
+    for ax in axes[1:, 0]:
+        ax.get_legend().remove()  # those of the right column hold for both
+    output.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output / "training_history.png", dpi=150)
 print("Written:", output / "training_history.png")

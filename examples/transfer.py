@@ -32,7 +32,8 @@ def show(name: str, dataset) -> None:
                     f"{name} {source}, {first} before {second}: speed {float(pair['speed'][0]):.3f}, asymmetry {after:.3f}, "
                     f"with visible overlaps alone {visible:.3f}, invisible part {float(pair['invisible_asymmetry']):.3f}"
                 )
-    ov.plots.plot_transfer(dataset).savefig(arguments.output / f"transfer_{name}.png", dpi=130)
+    with ov.plots.style():
+        ov.plots.plot_transfer(dataset).savefig(arguments.output / f"transfer_{name}.png", dpi=150)
 
 
 # Large enough self-overlaps: then a network with the new visible and the initial invisible overlaps exists.

@@ -31,7 +31,8 @@ task = ov.tasks.flip_flop(0, trials=4, duration=15.0, dt=rnn.dt)
 rule = ov.GradientDescent(0.1, options.steps)
 dataset = ov.validate(net, task, rnn, rule, options.sizes, options.seeds, progress=True)
 print(dataset.attrs["verdict"])
-ov.plots.plot_validation(dataset).savefig(options.output / "validate_flipflop.png", dpi=150)
+with ov.plots.style():
+    ov.plots.plot_validation(dataset).savefig(options.output / "validate_flipflop.png", dpi=150)
 
 network, duration = net.sample(options.neurons, 0, exact=False), 0.1 * options.steps
 rules = {
@@ -39,17 +40,21 @@ rules = {
     "steps of 1": ov.GradientDescent(1.0, max(1, round(duration))),
     "Adam": ov.GradientDescent(0.02, max(1, options.steps // 2), optax.adam),
 }
-figure, axes = plt.subplots(4, 4, figsize=(12, 11), layout="constrained")
-for row, (name, rule) in enumerate(rules.items()):
+datasets = {}
+for name, rule in rules.items():
     trained = ov.learn(network, task, rnn, rule, saves=2, observe=["moments"], progress=True)
-    ov.plots.plot_quantiles(trained, axes[row])
-    axes[row, 0].set_ylabel(f"{name}\nquantile of the entries")
     kurtosis, distance = trained["kurtosis"].values[-1].round(2), trained["non_gaussianity"].values
     print(
         f"{name}: excess kurtosis of m, u, v, z {kurtosis}, "
         f"divergence from a joint normal distribution {distance[0]:.2g} -> {distance[1]:.2g}"
     )
-ov.plots.plot_histograms(trained, axes[3])
-axes[3, 0].set_ylabel("density (Adam)")
-figure.savefig(options.output / "non_gaussian.png", dpi=150)
+    datasets[name] = trained
+with ov.plots.style():
+    figure, axes = plt.subplots(4, 4, figsize=(7, 7.6))
+    for row, (name, dataset) in zip(axes, datasets.items(), strict=False):
+        ov.plots.plot_quantiles(dataset, row)
+        row[0].set_ylabel(f"{name}\nquantile of entries")
+    ov.plots.plot_histograms(datasets["Adam"], axes[3])
+    axes[3, 0].set_ylabel("Adam\ndensity of entries")
+    figure.savefig(options.output / "non_gaussian.png", dpi=150)
 print("Written:", options.output / "validate_flipflop.png", "and", options.output / "non_gaussian.png")

@@ -51,6 +51,8 @@ print(
     {str(name): round(value, 3) for name, value in zip(found["parameter"].values, found["best"].values.tolist(), strict=True)}
 )
 options.output.mkdir(parents=True, exist_ok=True)
-ov.plots.plot_discriminate(power).savefig(options.output / "which_history.png", dpi=130)
-ov.plots.plot_design(found).savefig(options.output / "which_history_design.png", dpi=130)
+with ov.plots.style():
+    ov.plots.plot_discriminate(power).savefig(options.output / "which_history.png", dpi=150)
+with ov.plots.style():
+    ov.plots.plot_design(found).savefig(options.output / "which_history_design.png", dpi=150)
 print("Written:", options.output / "which_history.png")

@@ -73,8 +73,8 @@ from overlaps.sweeps import sweep as sweep
 
 __version__ = _version("overlaps")
 
-# Packages whose public names are imported above, not the packages themselves.
-_ROOMS = {"connectivity", "dynamics", "learning", "sweeps"}
+# Packages whose public names are imported above, and the one that the command line alone uses.
+_ROOMS = {"connectivity", "dynamics", "learning", "sweeps", "figures"}
 
 
 def __dir__() -> list[str]:

@@ -2,7 +2,7 @@
 
 `python -m overlaps validate` compares networks of several sizes with the theory and with their infinite limit.
 `python -m overlaps sweep script.py --store out.zarr` trains networks at many settings, and `python -m overlaps status out.zarr`
-says how far a sweep is.
+says how far a sweep is. `python -m overlaps figures` makes the figures of the papers.
 """
 
 import argparse
@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "validate": (_validation_parser, check),
         "sweep": (_sweep_parser, sweep),
         "status": (_status_parser, lambda store: print(summary(store))),
+        "figures": (_figures_parser, draw),
     }
     if arguments and arguments[0] in jobs:
         parser, job = jobs[arguments[0]]
@@ -63,6 +64,8 @@ def _run(parser: argparse.ArgumentParser, arguments: list[str], job: Callable[..
         parser.exit(
             2, f"{parser.prog}: A worker process ended before its work was done. Call the same command again to go on.\n"
         )
+    except ExceptionGroup as failures:
+        parser.exit(1, f"{parser.prog}: {failures.message}.\n")
     except (ValueError, OSError, ov.DivergenceError) as error:
         parser.exit(2, f"{parser.prog}: {_with_notes(str(error), error)}\n")
     except SystemExit as stop:  # what SIGTERM does to a sweep
@@ -83,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         "Train it twice: by the theory, from the scalar products of its connectivity vectors (overlaps), and with all its "
         "neurons. Compare the two. Writes a netCDF file with both learning curves, and a figure. Ctrl-C ends the program early "
         "and saves what has been learned so far, as theory.nc and network.nc.",
-        epilog="Other jobs, each with its own --help: python -m overlaps validate, sweep or status",
+        epilog="Other jobs, each with its own --help: python -m overlaps validate, sweep, status or figures",
     )
     parser.add_argument("--rank", type=int, default=1, help="rank of the recurrent weights (default: 1)")
     parser.add_argument("--neurons", type=int, default=500, help="number of neurons of the network (default: 500)")
@@ -164,6 +167,23 @@ def _status_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _figures_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m overlaps figures",
+        description="Make the figures of the papers from runs of this library. Each becomes a vector file NAME.pdf, a picture "
+        "NAME.png, and the data behind it, NAME.nc. Data that are in the folder already are drawn, not computed. So the same "
+        "command goes on after it was interrupted.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="names of figures (default: all)")
+    parser.add_argument("--output", type=Path, default=Path("figures"), help="folder for the figures (default: figures)")
+    parser.add_argument(
+        "--quick", action="store_true", help="smaller networks, fewer steps and fewer draws: some minutes for all"
+    )
+    parser.add_argument("--again", action="store_true", help="compute what is in the folder already too")
+    parser.add_argument("--list", action="store_true", help="list the names, and what each figure shows, and make nothing")
+    return parser
+
+
 def sweep(script: str, store: str, block: int, saves: int, keep: list[str], workers: int, dask: str | None) -> None:
     """Run `overlaps.sweep` on what a file defines, in this process, in several, or on a Dask cluster. Print how it went."""
     job = Script(script)
@@ -190,6 +210,18 @@ def sweep(script: str, store: str, block: int, saves: int, keep: list[str], work
     print(summary(store))
 
 
+def draw(names: list[str], output: Path, quick: bool, again: bool, list: bool) -> None:
+    """Make figures of the papers, or list them."""
+    from overlaps.figures import chosen, make
+
+    if list:
+        for figure in chosen(names or None):
+            print(f"{figure.name} ({figure.source}): {figure.shows}")
+    else:
+        make(names or None, output, quick, again, say=functools.partial(print, flush=True))
+        print(f"Written: {output}")
+
+
 def check(preset: str, sizes: list[int], seeds: int, seed: int, exact: bool, output: Path) -> None:
     """Run `overlaps.validate` on a preset. Print the verdict, save the result and draw it."""
     output.mkdir(parents=True, exist_ok=True)
@@ -202,7 +234,8 @@ def check(preset: str, sizes: list[int], seeds: int, seed: int, exact: bool, out
     print(dataset.attrs["verdict"])
     data, picture = output / "validation.nc", output / "validation.png"
     dataset.to_netcdf(data)
-    ov.plots.plot_validation(dataset).savefig(picture, dpi=150)
+    with ov.plots.style():
+        ov.plots.plot_validation(dataset).savefig(picture)
     print(f"Written: {data}, {picture}")
 
 
@@ -230,7 +263,8 @@ def demonstrate(rank: int, neurons: int, seed: int, steps: int, learning_rate: f
         print(f"Largest difference between theory and the network of {neurons} neurons in any overlap: {difference:.1e}")
         data, picture = output / "overlaps.nc", output / "overlaps.png"
         simulation.assign(sigma_theory=theory["sigma"], loss_theory=theory["loss"]).to_netcdf(data)
-        ov.plots.plot_comparison(theory, simulation).savefig(picture, dpi=150)
+        with ov.plots.style():
+            ov.plots.plot_comparison(theory, simulation).savefig(picture)
         print(f"Written: {data}, {picture}")
     except (KeyboardInterrupt, ov.DivergenceError) as stop:
         unfinished = getattr(stop, "dataset", None)  # what `learn` has recorded, if it was running then

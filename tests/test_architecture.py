@@ -12,7 +12,7 @@ PACKAGE = Path(ov.__file__).parent
 # From the foundations up. A room may import from the rooms before it, through their pages.
 ROOMS = [
     *("_support", "connectivity", "dynamics", "tasks", "learning", "sweeps", "inference", "integration", "interop"),
-    *("studies", "plots"),
+    *("studies", "plots", "figures"),
 ]
 
 

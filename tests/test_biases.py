@@ -60,7 +60,7 @@ def test_one_step_of_each_kind_against_automatic_differentiation_of_the_plain_si
         def loss(m, u, v, z, b, h0, c):
             return jnp.mean((simulate(u @ v.T / N, m, z, b, h0, c, jnp.tanh) - TARGETS) ** 2)
 
-        slopes = jax.grad(loss, range(7))(M, U, V, Z, B, H0, C)
+        slopes = jax.jit(jax.grad(loss, range(7)))(M, U, V, Z, B, H0, C)
     end = ov.final_state(ov.learn(NET, TASK, TANH, ov.GradientDescent(0.1, 1), saves=2))
     for name, before, slope in zip(("m", "u", "v", "z", "b", "h0", "c"), (M, U, V, Z, B, H0, C), slopes, strict=True):
         speed = 1 if name == "c" else N  # vectors move N times as fast, so that overlaps move at the learning rate
@@ -90,6 +90,7 @@ def test_overlaps_learn_as_the_network_does(rule):
         assert np.allclose(getattr(end, name), before, rtol=1e-14, atol=0) is (name in frozen)
 
 
+@pytest.mark.slow
 def test_flow_and_its_charges():
     rule = ov.GradientFlow(0.5, rtol=1e-10, atol=1e-12)
     runs = [ov.learn(state, TASK, LINEAR, rule, saves=4) for state in (NET, NET_OVERLAPS)]

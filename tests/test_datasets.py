@@ -108,6 +108,7 @@ def test_what_cannot_be_written_down_is_refused_by_rerun():
         ov.rerun(dataset)
 
 
+@pytest.mark.slow
 def test_other_numbers_do_not_compile_again():
     compiled = []  # programs of a horizon that no other test has, and may have compiled before
     jax.monitoring.register_event_duration_secs_listener(

@@ -11,6 +11,7 @@ import xarray as xr
 
 import overlaps as ov
 from overlaps import studies
+from tests.figure_checks import faults
 
 LINEAR = ov.RNN(dt=0.1)
 FILTERS = {name: ov.tasks.exponential_filter(rate, horizon=4.0) for name, rate in (("A", 0.2), ("B", 0.6), ("C", 0.4))}
@@ -253,6 +254,7 @@ def test_results_are_saved_as_they_are_and_drawn(twins, tmp_path):
     assert all({"long_name", "units"} <= set(found[name].attrs) for name in found.variables)
     assert all({"long_name", "units"} <= set(twins[name].attrs) for name in twins.variables)
     figure = ov.plots.plot_decoding(loaded, noise=[0.3])
+    assert faults(figure) == []
     bars, curve = figure.axes
     for name, drawn in zip(("visible", "invisible"), bars.containers[1::2], strict=True):
         expected = found["accuracy"].sel(noise=0.3, features=name)

@@ -13,6 +13,7 @@ from overlaps.learning._describe import restore
 from overlaps.plots._degeneracy import plot_degeneracy
 from overlaps.studies import _noise
 from overlaps.studies._degeneracy import _changes, _checked, _standard_error, alike, d_prime, degeneracy
+from tests.figure_checks import faults
 
 RNN = ov.RNN(dt=0.25)
 TASK = ov.tasks.exponential_filter(0.2, horizon=5.0)
@@ -115,6 +116,7 @@ def test_networks_are_alike_as_far_as_their_overlaps_are():
     assert np.allclose(alike(singular, 9, 0).overlaps().gram, singular.gram, rtol=0, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_outputs_coincide_and_activity_where_a_does(pair):
     equal_a = restore(json.loads(pair.attrs["degeneracy"]))["second"]["uu"].item() == START["uu"].item()
     assert np.allclose(pair["output"], pair["output"][:1, :1], rtol=0, atol=1e-14)
@@ -139,6 +141,7 @@ def test_moments_of_the_answers_to_noise_against_many_draws(kind):
     assert spread[-1] > 1e-7
 
 
+@pytest.mark.slow
 def test_answers_to_noise_are_those_of_the_theory(pair):
     theory, simulation = pair.sel(source="theory"), pair.sel(source="simulation")
     error = theory["noise_std"] / np.sqrt(SMALL["draws"])
@@ -146,6 +149,7 @@ def test_answers_to_noise_are_those_of_the_theory(pair):
     assert (abs(theory["noise_d_prime"] - simulation["noise_d_prime"]) <= 4 * pair["noise_d_prime_error"] + 1e-12).all()
 
 
+@pytest.mark.slow
 def test_noise_tells_apart_what_it_reads_and_within_bounds(pair):
     second = restore(json.loads(pair.attrs["degeneracy"]))["second"]
     theory = pair["noise_d_prime"].sel(source="theory")
@@ -157,6 +161,7 @@ def test_noise_tells_apart_what_it_reads_and_within_bounds(pair):
         assert (theory.sel(noise="activity")[2:] > 0.4).all()
 
 
+@pytest.mark.slow
 def test_theory_predicts_learning(pair):
     for name in ("loss", "learning_answer"):
         theory, simulation = (pair[name].sel(source=source) for source in ("theory", "simulation"))
@@ -164,6 +169,7 @@ def test_theory_predicts_learning(pair):
     assert abs(pair["loss"].diff("network")).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_early_learning_follows_its_law(pair):
     end = pair.isel(learning_time=slice(1, None)).sel(source="theory")
     distance = abs(end["learning_d_prime"] - end["learning_d_prime_early"])
@@ -208,6 +214,7 @@ def test_answers_to_learning_are_changes_of_the_response_of_all_neurons():
     assert np.allclose(_changes(objective, gram[None], START.layout), expected[None], rtol=0, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_results_are_saved_described_and_drawn(pair, tmp_path):
     pair.to_netcdf(tmp_path / "pair.nc")
     again = xr.load_dataset(tmp_path / "pair.nc")
@@ -218,6 +225,7 @@ def test_results_are_saved_described_and_drawn(pair, tmp_path):
     assert all({"long_name", "units"} <= set(again[name].attrs) for name in [*again.data_vars, "time", "learning_time"])
     figure = plot_degeneracy(again)
     assert len(figure.axes) == 8
+    assert faults(figure) == []
     plt.close(figure)
     with pytest.raises(ValueError, match="be a result of"):
         plot_degeneracy(again.drop_attrs())

@@ -5,6 +5,7 @@ import xarray as xr
 
 import overlaps as ov
 from overlaps.inference._search import order_of
+from tests.figure_checks import faults
 
 RNN = ov.RNN(dt=0.1)
 NET = ov.Overlaps.random(0).replace(zm=0.5, zu=0.4, vm=0.3, vu=0.5)
@@ -84,7 +85,9 @@ def test_the_chosen_points_are_the_best_ones(dataset):
 
 @pytest.mark.slow
 def test_its_figure_draws_climbs_information_and_points(dataset):
-    left, middle, right = ov.plots.plot_design(dataset).axes
+    figure = ov.plots.plot_design(dataset)
+    assert faults(figure) == []
+    left, middle, right = figure.axes
     assert len(left.lines) == 4 + 1  # the climbs, and the random protocols
     np.testing.assert_array_equal(middle.lines[0].get_ydata(), dataset["information"][0])
     np.testing.assert_array_equal(right.lines[0].get_ydata(), dataset["chosen_d_prime"])

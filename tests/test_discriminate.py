@@ -9,6 +9,7 @@ from scipy.stats import binom, norm
 import overlaps as ov
 from overlaps.inference._noise import noise_of
 from overlaps.inference._power import Ratio, simulated_scores
+from tests.figure_checks import faults
 
 RNN = ov.RNN(dt=0.1)
 NET = ov.Overlaps.random(0).replace(zm=0.5, zu=0.4, vm=0.3, vu=0.5)
@@ -187,7 +188,9 @@ def test_a_point_before_learning_is_added_where_none_is_measured(dataset):
 
 
 def test_its_figure_draws_curves_information_and_power(dataset):
-    left, middle, right = ov.plots.plot_discriminate(dataset).axes
+    figure = ov.plots.plot_discriminate(dataset)
+    assert faults(figure) == []
+    left, middle, right = figure.axes
     information = dataset["information"][0, 0]
     lag = int(np.argmax(information.max("point").values.ravel()))
     np.testing.assert_array_equal(left.lines[0].get_ydata(), dataset["mean"][0, 0, :, lag, 0, 0])

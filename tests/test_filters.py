@@ -124,8 +124,13 @@ def assert_same_function(gramian, matrix):
             return jax.jvp(value, (matrix,), (direction,))[1]
 
         reverse = jax.grad(value)
-        yield from (gramian(matrix, scanned), reverse(matrix), along(matrix))
-        yield from (jax.jvp(reverse, (matrix,), (direction,))[1], jax.grad(along)(matrix))
+
+        @jax.jit
+        def together(matrix):
+            seconds = jax.jvp(reverse, (matrix,), (direction,))[1], jax.grad(along)(matrix)
+            return gramian(matrix, scanned), reverse(matrix), along(matrix), *seconds
+
+        return together(matrix)
 
     for one, other in zip(derivatives(True), derivatives(False), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14 * np.abs(other).max())
@@ -243,7 +248,7 @@ def test_gradient_against_finite_differences(dt, horizon):
     # Entries are independent for the gradient, so that the direction need not be symmetric.
     traced = jax.jit(loss)
     slope = (traced(net.gram + step * direction) - traced(net.gram - step * direction)) / (2 * step)
-    np.testing.assert_allclose(jnp.sum(jax.grad(loss)(net.gram) * direction), slope, rtol=1e-8)
+    np.testing.assert_allclose(jnp.sum(jax.jit(jax.grad(loss))(net.gram) * direction), slope, rtol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +260,7 @@ def test_gradient_vanishes_exactly_on_the_invisible_and_only_there(sizes, dt):
     rnn = ov.RNN(dt=dt)
     net = ov.Overlaps.random(4, rank=rank, inputs=inputs, outputs=outputs)
     task = oscillating_task(inputs, outputs, 5.0)
-    gradient = jax.grad(lambda gram: task.loss(ov.Overlaps(gram, *sizes), rnn))(net.gram)
+    gradient = jax.jit(jax.grad(lambda gram: task.loss(ov.Overlaps(gram, *sizes), rnn)))(net.gram)
     slopes = {pair.label: abs(gradient[pair.row, pair.column] + gradient[pair.column, pair.row]) for pair in net.layout.pairs}
     assert all(slopes[label] == 0.0 for label in net.invisible(rnn))
     assert all(slopes[label] > 1e-8 for label in net.visible(rnn))

@@ -15,6 +15,7 @@ from overlaps.inference import _fit
 from overlaps.inference._fit_result import goodness, of_overlaps
 from overlaps.inference._levenberg_marquardt import least_squares
 from overlaps.inference._measurements import measurements_of
+from tests.figure_checks import faults
 
 RNN = ov.RNN(dt=0.25)
 TRUTH = ov.Overlaps.random(3, n=50)
@@ -134,6 +135,7 @@ def test_error_bars_broadcast_to_the_data_of_all_subjects():
         ({"observations": curves().expand_dims(day=2)}, "must have the dims time, lag, readout, input, but it has day"),
         ({"observations": []}, "`observations` must be a DataArray, or a list of them, but list came"),
         ({"observations": curves(lag=[0.0, 1.1, 2.0])}, "must be whole multiples of dt = 0.25, but 1.1 came"),
+        ({"observations": curves(lag=[0.0, 1.0, 7.0])}, "must have lags up to 5, the horizon of the task, but the lag 7 came"),
         ({"observations": curves() - 1, "noise": ov.inference.Counts(5, jax.nn.sigmoid)}, "between 0 and the number of trials"),
         ({"noise": xr.DataArray(np.ones(4), dims="lag")}, "`noise` must have dims and coordinates of the observations"),
         ({"rnn": ov.RNN("erf", dt=0.25), "start": TRUTH}, "must have a linear phi to have an impulse response"),
@@ -162,7 +164,15 @@ def test_noiseless_curves_give_back_the_network_from_random_starts_and_gaps_do_n
     assert found["twin"].values[found["alike"].values].tolist() == found["twin"].values[:1].tolist()
     assert found["degrees_of_freedom"].item() == int(data.notnull().sum()) - 10
     figure = ov.plots.plot_fit(found, TRUTH)
+    assert faults(figure) == []
     assert [label.get_text() for label in figure.axes[2].get_xticklabels()] == found["overlap"].values.tolist()
+
+
+@pytest.mark.slow
+def test_if_all_starts_diverge_the_error_says_so():
+    huge = ov.Overlaps(1e6 * np.tile(np.eye(4), (SLOTS, 1, 1)), 1, 1, 1)
+    with pytest.raises(RuntimeError, match=r"All starts diverge in this protocol\. Lower its learning rate, or pass other"):
+        ov.inference.fit(observed(), protocol(), RNN, start=huge)
 
 
 @pytest.mark.slow

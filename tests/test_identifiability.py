@@ -11,6 +11,7 @@ from overlaps import plots
 from overlaps.inference import identifiability
 from overlaps.inference._coordinates import families, symmetries, tangent, twins, unfelt
 from overlaps.inference._spectrum import spectrum
+from tests.figure_checks import faults
 
 RNN, ERF = ov.RNN(dt=0.1), ov.RNN("erf", dt=0.1)
 A, B = (ov.tasks.exponential_filter(rate, horizon=5.0) for rate in (0.2, 0.8))
@@ -157,6 +158,7 @@ def short():
     return net, phase, identifiability(net, phase, RNN, noise=1e-3, saves=4, times=0.1 * np.arange(0, 50, 5))
 
 
+@pytest.mark.slow
 def test_descent_shows_what_a_simulation_with_finite_differences_shows(short):
     net, _, dataset = short
     layout = net.layout
@@ -179,12 +181,15 @@ def test_descent_shows_what_a_simulation_with_finite_differences_shows(short):
     assert np.all(dataset["twin_difference"] < 1e-12)
 
 
+@pytest.mark.slow
 def test_the_picture_and_the_description(short, tmp_path):
     dataset = short[2]
     dataset.to_netcdf(tmp_path / "table.nc")
     xr.testing.assert_identical(xr.load_dataset(tmp_path / "table.nc"), dataset)
     xr.testing.assert_identical(ov.rerun(dataset), dataset)
-    left, right = plots.plot_identifiability(dataset).axes
+    figure = plots.plot_identifiability(dataset)
+    assert faults(figure) == []
+    left, right = figure.axes
     np.testing.assert_array_equal(left.lines[0].get_ydata(), dataset["singular_value"])
     assert [label.get_text() for label in right.get_yticklabels()] == dataset["overlap"].values.tolist()
     with pytest.raises(ValueError, match=r"`dataset` must be a result of inference\.identifiability"):

@@ -14,6 +14,7 @@ import xarray as xr
 import overlaps as ov
 from overlaps import plots, studies
 from overlaps.studies import _memory_rules
+from tests.figure_checks import faults
 
 NET = ov.Overlaps.random(0).replace(uu=2.0, mu=0.8)
 RNN = ov.RNN(dt=0.1)
@@ -170,7 +171,7 @@ def test_the_table_finds_the_laws(table, tmp_path):
 @pytest.mark.slow
 def test_steps_beyond_the_edge_write_until_they_are_stable():
     system = _memory_rules._linear()
-    law = _memory_rules._large(system, None)[2]
+    law = _memory_rules._edge(system)
     np.testing.assert_allclose(law.results, 2 / law.values, rtol=1e-3)
     # The Hessian against finite differences of the gradient in the factor, dL/dF = F S.
     factor = system.start.factor
@@ -192,9 +193,12 @@ def test_steps_beyond_the_edge_write_until_they_are_stable():
 @pytest.mark.slow
 def test_pictures(table):
     figure = plots.plot_memory_table(table)
-    assert sum("exponent" in str(ax.get_legend() and ax.get_legend().get_title().get_text()) for ax in figure.axes) == 3
+    assert sum("exponent" in ax.get_title() for ax in figure.axes) == 3
+    assert faults(figure) == []
     dataset = studies.memory(NET, [A, B], RNN, ov.GradientDescent(1e-2, 20), saves=5)
-    left, middle, right = plots.plot_memory(dataset).axes
+    figure = plots.plot_memory(dataset)
+    assert faults(figure) == []
+    left, middle, right = figure.axes
     assert len(left.lines) == 2
     assert len(middle.lines) == 12
     np.testing.assert_array_equal(right.lines[1].get_ydata()[-1], dataset["invisible_distance"][-1])

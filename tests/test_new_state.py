@@ -52,7 +52,11 @@ LINEAR, ERF = ov.RNN(dt=0.1), ov.RNN("erf", dt=0.1)
 FILTER = ov.tasks.exponential_filter(0.2, horizon=4.0)
 TRIALS = ov.tasks.flip_flop(0, trials=2, duration=6.0, dt=0.1)
 DESCENT, FLOW = ov.GradientDescent(1e-2, 40), ov.GradientFlow(0.4, rtol=1e-9, atol=1e-11)
-CASES = [(FILTER, LINEAR, DESCENT, 1e-13), (FILTER, LINEAR, FLOW, 1e-8), (TRIALS, ERF, DESCENT, 1e-13)]
+CASES = [
+    (FILTER, LINEAR, DESCENT, 1e-13),
+    pytest.param(FILTER, LINEAR, FLOW, 1e-8, marks=pytest.mark.slow),
+    (TRIALS, ERF, DESCENT, 1e-13),
+]
 
 
 @pytest.mark.parametrize(("task", "rnn", "rule", "tolerance"), CASES)

@@ -12,6 +12,7 @@ import xarray as xr
 
 import overlaps as ov
 from overlaps import studies
+from tests.figure_checks import faults
 
 EULER = ov.RNN(dt=0.1)
 FILTERS = {f"rate {rate}": ov.tasks.exponential_filter(rate, horizon=4.0) for rate in (0.1, 0.3, 1.0)}
@@ -404,6 +405,7 @@ def test_probes_that_cannot_be_made_are_refused(arguments, message):
 def test_the_figure_draws_the_numbers():
     assay = studies.perturbation_assay({"one": NET, "other": generic(seed=5)}, FILTERS, EULER)
     figure = ov.plots.plot_perturbation_assay(assay)
+    assert faults(figure) == []
     left, _, right = figure.axes[:3]
     np.testing.assert_allclose([bar.get_height() for bar in left.patches], assay["ratio"].values.ravel())
     heights = np.reshape([bar.get_height() for bar in right.patches], (2, 6))

@@ -1,11 +1,14 @@
 """What the figures draw, asserted on their lines and images."""
 
+import contextlib
+
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import overlaps as ov
+from tests.figure_checks import faults
 
 TASK, OTHER = ov.tasks.exponential_filter(0.2, horizon=4.0), ov.tasks.exponential_filter(0.5, horizon=4.0)
 RNN, DESCENT = ov.RNN(dt=0.1), ov.GradientDescent(1e-2, 20)
@@ -88,6 +91,35 @@ def test_metric_is_drawn_with_visible_overlaps_first():
         ov.plots.plot_metric(ov.metric(BATCH, RNN))
 
 
+@pytest.mark.parametrize("style", [ov.plots.style, contextlib.nullcontext])
+def test_nothing_lies_over_anything_else(protocol, style):
+    charges, rnn = ov.conserved(protocol), ov.RNN("erf", dt=0.1)
+    flip_flop = ov.tasks.flip_flop(0, trials=2)
+    net = ov.Overlaps(4 * np.eye(4)).replace(vu=1.5, vm=1.0)
+    with style():
+        assert faults(ov.plots.plot_comparison(protocol, protocol)) == []
+        figure, axes = plt.subplots(2, 2, figsize=(8, 7), layout="constrained")
+        ov.plots.plot_conserved(charges, axes[0, 0]).set_title("charges", pad=20)  # above the names of the phases
+        ov.plots.plot_overlaps(protocol, axes[0, 1]).set_title("all overlaps", pad=20)
+        ov.plots.plot_trial(flip_flop, rnn.output(net, flip_flop.inputs), ax=axes[1, 0]).set_title("trial")
+        portrait = rnn.phase_portrait(net, points=9, extent=0.5)
+        ax = ov.plots.plot_phase_portrait(portrait, rnn.latents(net, flip_flop.inputs), axes[1, 1])
+        ax.set_title("portrait")
+        assert faults(figure) == []
+        assert [len(below.lines) for below in ax.child_axes] == [2]  # a panel with the trajectories of two trials
+        ax.legend(loc="center")
+        assert any(fault.startswith("legend") or "over legend" in fault for fault in faults(figure))
+
+
+def test_an_overlap_has_one_colour_in_all_panels(protocol):
+    figure = ov.plots.plot_comparison(protocol, protocol)
+    alone = ov.plots.plot_overlaps(protocol)
+    for line in [line for ax in [*figure.axes[1:], alone] for line in ax.lines if len(line.get_label()) == 2]:
+        assert line.get_color() == ov.plots.overlap_colour(line.get_label())
+        np.testing.assert_array_equal(line.get_ydata(), protocol["sigma"].sel(overlap=line.get_label()))
+    assert ov.plots.plot_overlaps(protocol, c="k", ls="none").lines[0].get_color() == "k"
+
+
 @pytest.mark.slow
 def test_eigenvalues_outliers_and_regimes():
     net = ov.DenseNetwork.random(0, 12, 0.2)
@@ -107,7 +139,9 @@ def test_eigenvalues_outliers_and_regimes():
     assert [line.get_label() for line in lines] == ["theory Re", "theory Im"]
     assert np.array_equal(lines[1].get_ydata(), pair["outlier_imag"])
     regimes = ov.integration.compare_regimes(0.5, 0.2, n=6, duration=0.2, saves=3)
-    left, middle, right = ov.plots.plot_regimes(regimes).axes
+    figure = ov.plots.plot_regimes(regimes)
+    assert faults(figure) == []
+    left, middle, right = figure.axes
     assert [line.get_label() for line in left.lines] == ["simulation", "rich", "krylov", "lazy"]
     assert [line.get_label() for line in middle.lines[:3]] == ["simulation", "rich", "krylov"]
     assert np.array_equal(right.lines[3].get_ydata(), regimes["weight_change"].sel(theory="lazy"))

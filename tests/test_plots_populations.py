@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 
 import overlaps as ov
+from tests.figure_checks import faults
 
 RANDOM = np.random.default_rng(0)
 ROOTS = 0.4 * RANDOM.standard_normal((2, 4, 4))
@@ -92,6 +93,7 @@ def test_ten_pairs_are_drawn_with_the_recurrent_ones_first():
     assert [ax.get_title() for ax in figure.axes] == titles
     handles = figure.legends[0].get_lines()
     assert len({(line.get_color(), line.get_linestyle()) for line in handles}) == 9
+    assert faults(figure) == []
 
 
 def test_what_is_no_mixture_or_pair_is_refused():
@@ -110,7 +112,9 @@ def test_what_is_no_mixture_or_pair_is_refused():
 
 def test_errors_and_criterion_are_drawn_over_the_number_of_populations():
     report = ov.Populations.fit(NETWORK, [2, 1], 0, ov.RNN("tanh", dt=0.2), np.sin(np.arange(20)), draws=5).report
-    left, right = ov.plots.plot_population_fits(report).axes
+    figure = ov.plots.plot_population_fits(report)
+    assert faults(figure) == []
+    left, right = figure.axes
     median, errors = left.lines
     np.testing.assert_array_equal(errors.get_data(), [[1, 2], report["output_error"].values[::-1]])
     assert median.get_ydata()[0] == np.median(report["resampling_error"])

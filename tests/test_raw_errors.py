@@ -52,11 +52,11 @@ def test_arguments_of_the_wrong_kind_are_named(call, message):
         call()
 
 
-def test_a_portrait_leaves_out_what_lies_beyond_it_and_has_its_legend_above():
+def test_a_portrait_leaves_out_what_lies_beyond_it_and_has_its_legend_beside_it():
     net = ov.Overlaps(np.diag([1.0, 8.0, 4.0, 1.0])).replace(vu=3.0)  # rests at 0 and +-0.8
     portrait = RNN.phase_portrait(net, points=9, extent=0.5)
     ax = ov.plots.plot_phase_portrait(portrait)
     assert [list(line.get_xdata()) for line in ax.lines if line.get_marker() == "o"] == [[0.0]]
     ax.figure.canvas.draw()
-    assert ax.get_legend().get_window_extent().y0 >= ax.get_window_extent().y1 - 1
+    assert ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1 - 1
     plt.close("all")

@@ -9,6 +9,7 @@ import xarray as xr
 import overlaps as ov
 from overlaps import plots, studies
 from overlaps.studies import _relearning
+from tests.figure_checks import faults
 
 NET = ov.Overlaps.random(0, scale=1.5)
 RNN = ov.RNN(dt=0.1)
@@ -321,7 +322,9 @@ def test_both_studies_say_what_they_predict_and_run_again(dataset, matrix, tmp_p
         xr.testing.assert_identical(loaded, study)
         xr.testing.assert_identical(ov.rerun(loaded), study)
         draw(loaded)
-    left, middle, right = plots.plot_savings(dataset).axes
+    figure = plots.plot_savings(dataset)
+    assert faults(figure) == []
+    left, middle, right = figure.axes
     np.testing.assert_array_equal(
         left.lines[0].get_ydata(), dataset["savings"].isel(source=0, protocol=0, interlude=0, noise=0, draw=0)
     )
@@ -330,7 +333,9 @@ def test_both_studies_say_what_they_predict_and_run_again(dataset, matrix, tmp_p
         "visible overlaps alone",
     ]
     np.testing.assert_array_equal(right.lines[0].get_ydata(), dataset["speed_up"].isel(source=0, interlude=0, noise=0, draw=0))
-    axes = plots.plot_transfer(matrix).axes
+    figure = plots.plot_transfer(matrix)
+    assert faults(figure) == []
+    axes = figure.axes
     texts = [text.get_text() for text in axes[0].texts]
     assert texts[0] == "at once\nat once"
     assert texts[1].split("\n")[0] == f"{float(matrix['speed'][0, 0, 0, 1, 0]):.3g}"

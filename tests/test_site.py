@@ -15,7 +15,7 @@ sys.path.insert(0, str(DOCS))
 
 from _site import check, docstrings, gallery, links  # noqa: E402
 
-MODULES = [module for _, module in inspect.getmembers(ov, inspect.ismodule) if module.__name__.split(".")[-1] not in ov._ROOMS]
+MODULES = [one for name, one in inspect.getmembers(ov, inspect.ismodule) if name[0] != "_" and name not in ov._ROOMS]
 
 
 def referenced():

@@ -49,9 +49,7 @@ def test_rates_are_the_curvature_of_the_loss_of_the_factor(solution):
     found = studies.solution_manifold(solution, task(), RNN)
     objective = task().objective(solution, RNN)
 
-    def slope(entries):
-        return jax.grad(lambda x: objective(solution.with_factor(x.reshape(4, 4))))(entries)
-
+    slope = jax.jit(jax.grad(lambda entries: objective(solution.with_factor(entries.reshape(4, 4)))))
     start, step = jnp.ravel(solution.factor), 1e-5
     hessian = np.array([slope(start + step * e) - slope(start - step * e) for e in np.eye(16)]) / (2 * step)
     curvatures = np.linalg.eigvalsh((hessian + hessian.T) / 2)[::-1]
@@ -131,7 +129,7 @@ def test_the_drift_of_charges_is_that_of_one_step(solution):
     noisy, std = ov.tasks.label_noise(task(), 0.7), 0.7
     drift = studies.label_noise_drift(solution, noisy, RNN)
     loss = task().sampled_objective(solution, RNN)
-    slopes = np.asarray(jax.jacfwd(lambda gram: loss.response(ov.Overlaps(gram, 1, 1, 1)).ravel())(solution.gram))
+    slopes = np.asarray(jax.jit(jax.jacfwd(lambda gram: loss.response(ov.Overlaps(gram, 1, 1, 1)).ravel()))(solution.gram))
     S = slopes + np.swapaxes(slopes, 1, 2)
     weights = 4 * std**2 * np.asarray(loss.weights) ** 2
     for signs, (plus, minus) in (([0, 1, -1, 0], ("uu", "vv")), ([1, 0, 0, -1], ("mm", "zz"))):

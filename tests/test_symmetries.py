@@ -107,7 +107,7 @@ def test_metric_turns_the_loss_gradient_into_the_flow(sizes, rates):
     inputs, rank, outputs = sizes
     net = ov.Overlaps.random(1, rank=rank, inputs=inputs, outputs=outputs)
     task, rnn = oscillating_task(inputs, outputs, 5.0), ov.RNN(dt=0.1)
-    gamma = np.asarray(jax.grad(lambda gram: task.loss(ov.Overlaps(gram, *sizes), rnn))(net.gram))
+    gamma = np.asarray(jax.jit(jax.grad(lambda gram: task.loss(ov.Overlaps(gram, *sizes), rnn)))(net.gram))
     gradient = np.array(
         [gamma[p.row, p.column] + (gamma[p.column, p.row] if p.row != p.column else 0) for p in net.layout.pairs]
     )

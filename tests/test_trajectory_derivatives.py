@@ -49,11 +49,12 @@ def seen(rules, numbers, reverse):
 @pytest.mark.parametrize("rules", [descents, flow])
 def test_forward_and_reverse_derivatives_against_finite_differences(rules):
     point = np.array([0.0, 0.2, 1.1, 4e-3, 0.5])
-    values = jax.jit(lambda numbers: seen(rules, numbers, False))
-    expected = central(values, point, np.array([1e-3, 1e-3, 1e-3, 2e-5, 1e-3]))
+    # One program for the derivatives and the values of which differences are taken: compiling takes most of the time.
+    both = jax.jit(jax.jacfwd(lambda numbers: (seen(rules, numbers, False),) * 2, has_aux=True))
+    expected = central(lambda numbers: both(numbers)[1], point, np.array([1e-3, 1e-3, 1e-3, 2e-5, 1e-3]))
     scale = np.abs(expected).max(axis=0)
     assert np.all((scale > 1e-2) | (np.arange(5) == (3 if rules is flow else 4)))  # each number matters, but for the other rule
-    forward = jax.jit(jax.jacfwd(lambda numbers: seen(rules, numbers, False)))(point)
+    forward = both(point)[0]
     np.testing.assert_allclose(forward, expected, rtol=0, atol=1e-6 * scale.max())
     for one, other, size in zip(np.asarray(forward).T, expected.T, np.maximum(scale, 1e-2), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6 * size)
@@ -90,7 +91,7 @@ def test_a_short_flow_has_the_derivative_of_its_equation():
         S = gradient + gradient.T
         return -(S @ gram + gram @ S)
 
-    expected = jax.jvp(velocity, (SINGLE.gram,), (change,))[1]
+    expected = jax.jit(lambda gram: jax.jvp(velocity, (gram,), (change,))[1])(SINGLE.gram)
 
     @jax.jit
     def moved(duration):
@@ -128,9 +129,10 @@ def test_second_derivatives_of_the_square_root():
     def value(numbers):
         return jnp.sum(weights * square_root(2 * jnp.eye(3) + jnp.tensordot(numbers, changes, 1)))
 
-    hessian = jax.hessian(value)(np.zeros(2))  # where all eigenvalues are equal
-    np.testing.assert_allclose(hessian, central(jax.grad(value), np.zeros(2), 1e-4), atol=1e-6)
-    np.testing.assert_allclose(hessian, jax.jacrev(jax.grad(value))(np.zeros(2)), atol=1e-12)
+    slope = jax.jit(jax.grad(value))
+    hessian = jax.jit(jax.hessian(value))(np.zeros(2))  # where all eigenvalues are equal
+    np.testing.assert_allclose(hessian, central(slope, np.zeros(2), 1e-4), atol=1e-6)
+    np.testing.assert_allclose(hessian, jax.jit(jax.jacrev(slope))(np.zeros(2)), atol=1e-12)
     assert np.abs(hessian).max() > 0.1
 
 

@@ -16,6 +16,7 @@ from overlaps._support import (
 from overlaps.connectivity._assignment import scores, turned
 from overlaps.connectivity._draws import drawn, whole
 from overlaps.connectivity._gram import square_root
+from overlaps.connectivity._html import populations_html
 from overlaps.connectivity._mixture import Mixture
 from overlaps.connectivity._mixture_fits import PopulationFits, compared, fitted, labelled
 from overlaps.connectivity._network import MeanField, Network
@@ -157,6 +158,9 @@ class Populations(Mixture):
         For odd phi both networks act and learn alike, and `fit` with an `rnn` describes neurons up to this sign.
         """
         return turned(self._scores, network)
+
+    def _repr_html_(self) -> str:
+        return populations_html(self)
 
     def _scores(self, network: Network) -> np.ndarray:
         if not isinstance(network, Network) or network.batch or self.batch or network.layout != self.layout:

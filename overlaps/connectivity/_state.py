@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, is_traced, numpy_for, said
 from overlaps.connectivity._charges import gram_charges
+from overlaps.connectivity._html import state_html
 from overlaps.connectivity._projection import Projection, Transfer, gaussian_closure
 from overlaps.connectivity._protocols import Model, Results, Variable
 from overlaps.connectivity._readout_bias import tracked_bias, with_bias, without_row
@@ -139,6 +140,9 @@ class State(eqx.Module):
         sizes = ", ".join(f"{name}={size}" for name, size in self.sizes.items())
         batch = f", batch of {self.batch}" if self.batch else ""
         return f"{type(self).__name__}({sizes}, {jax.tree.leaves(self)[0].dtype}{batch})"
+
+    def _repr_html_(self) -> str:
+        return state_html(self)
 
     # Overlaps
 

@@ -11,7 +11,8 @@ import xarray as xr
 from overlaps._support import argument_error, count, number, random_key, said
 from overlaps.dynamics import RNN
 from overlaps.inference._fit import fit
-from overlaps.inference._measurements import require_one_subject
+from overlaps.inference._measurements import measurements_of, require_one_subject
+from overlaps.inference._path_noise import random_paths
 from overlaps.learning import describe
 
 
@@ -41,7 +42,8 @@ def choose_rank(
     - `chi2(rank)` and `p_value(rank)`: those of the fit, on the points that it saw.
     - `chosen`: the smallest rank whose difference is at most one standard error.
 
-    Raises ValueError for arguments that do not fit, and what `fit` raises.
+    Raises ValueError for arguments that do not fit, for correlated noise, for label noise whose samples are not known (the
+    hidden numbers would then depend on those that the fit sees), and what `fit` raises.
     """
     key, share = random_key("key", key), number("share", share, above=0.0)
     if share >= 1:
@@ -49,6 +51,10 @@ def choose_rank(
     ranks = sorted({count("ranks", rank) for rank in ranks})
     require_one_subject(observations)
     listed = observations if isinstance(observations, list) else [observations]
+    measured = measurements_of(observations, protocol, rnn, noise, observe, task_key)
+    if any(random_paths(one) or one.correlated is not None for one in measured):
+        must, came = "be independent from number to number", "correlated noise, or label noise without `task_key`, came"
+        raise argument_error("noise", must, came, "Compare the p-values of `fit` with both ranks.")
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     kept = [one.where(rng.random(one.shape) >= share) for one in listed]
     losses, fits = [], []

@@ -110,7 +110,8 @@ class Experiment:
     def seen_at(self, data: xr.DataArray) -> "Experiment":
         """The same experiment, observed at the learning times and lags of these data.
 
-        Raises ValueError unless the times increase from 0 to the end of the protocol.
+        Raises ValueError unless the times increase from 0 to the end of the protocol, and for lags after the horizon of all
+        tasks.
         """
         times, durations = np.asarray(data["time"].values, float), self.durations
         named = [str(name) for name in data["phase"].values] if "phase" in data.coords else None
@@ -122,6 +123,11 @@ class Experiment:
             must = "have a row in each phase of the protocol, which may be NaN"
             raise argument_error("observations", must, f"there is none in {', '.join(empty)}")
         lags = np.asarray(data["lag"].values, float) if "lag" in data.coords else None
+        horizons = [phase.task.horizon for phase in self.phases]
+        if lags is not None and all(horizons) and lags.max(initial=0.0) > max(horizons):
+            must = f"have lags up to {max(horizons):g}, the horizon of the task"
+            mend = "Give the lags in the unit of tau, and leave out later ones."
+            raise argument_error("observations", must, f"the lag {lags.max():g} came", mend)
         return dataclasses.replace(self, saves=saves, times=lags)
 
 

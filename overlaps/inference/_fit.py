@@ -1,6 +1,8 @@
 """Overlaps from learning curves: the fit of the theory to what was observed."""
 
+import functools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,9 +18,11 @@ from overlaps.inference._fit_result import Result
 from overlaps.inference._levenberg_marquardt import Minima, least_squares
 from overlaps.inference._measurements import Measurement, Model, measurements_of
 from overlaps.inference._noise import Gaussian
+from overlaps.inference._path_noise import random_paths, with_path_noise
 from overlaps.learning import describe
 
 SLOTS = 32  # networks side by side in the compiled program
+ROUNDS = 2  # of fits with the noise of the paths of the network that was found before
 ROWS = 4  # of random starts, per vector: how many neurons their overlaps come from
 
 
@@ -49,11 +53,15 @@ def fit(
     - `rnn`: an `RNN`.
     - `start`: an `Overlaps` from which to start, or a batch of them. None: random ones.
     - `noise`: the standard deviation of independent Gaussian noise of the observations (a number, or an array or DataArray that
-      broadcasts to them), or `Gaussian(std)`, or `Counts(trials, link)`; for a list of observations, also a list of these.
+      broadcasts to them), or `Gaussian(std)`, or `Counts(trials, link)`, or `Correlated(covariance)`; for a list of
+      observations, also a list of these.
     - `rank`: the rank of random starts. `choose_rank` compares ranks.
     - `starts`: how many random starts. `key`: a jax.random key or an integer seed for them.
     - `observe`: what was observed. None: the name of the observations.
-    - `task_key`: the `key` of `learn`, if the tasks draw trials or noise that are known.
+    - `task_key`: the `key` of `learn`, if the tasks draw trials or noise that are known. None, and a task with label noise:
+      the samples are not known. The fit then takes the tasks without label noise, and adds to the noise the covariance of the
+      paths that learning takes for other samples, as in `path_noise`. It fits three times: without this covariance, and twice
+      with that of the network that it found before. `start_sigma` and the like are those of the last time.
     - `steps`: the largest number of steps of a start.
 
     Returns a Dataset. Its first dimension is `subject`, if the observations have it.
@@ -61,7 +69,8 @@ def fit(
     - `sigma(overlap)` and `gram(vector, vector_)`: the overlaps with the smallest chi2.
     - `standard_error(overlap)`, infinite where a direction of overlap space that the curves do not show changes the overlap.
       `free_error(overlap)`: that of the part of the overlap without these directions. `covariance(overlap, overlap_)`: that of
-      the overlaps without these directions. They hold for small errors.
+      the overlaps without these directions. They contain what the bends of curves add, up to second order in the errors
+      (docs/fitting.md). Where label noise leaves large errors along some directions, those along others are still too small.
     - `component(direction, overlap)`, `singular_value(direction)`, `null(direction)`, `why(direction)`: the directions, from
       those that the curves show best to those that they do not show, as in `identifiability`. A direction whose standard error
       is above the trace of G counts as not shown, and adds the trace of G to `standard_error`, times its component.
@@ -90,24 +99,55 @@ def fit(
     subjects = measured[0].data["subject"]
     layout = layout_of(start, measured[0], rank)
     factors = _starts(start, layout, starts, key)
-    many = len(factors)
-    slots = min(SLOTS, many * len(subjects))
-    model = Model(measured, layout, slots)
-    owners = np.repeat(np.arange(len(subjects)), many)
-    all_starts = np.tile(factors.reshape(many, -1), (len(subjects), 1))
-    found = least_squares(model.residuals, model.jacobians, all_starts, owners, slots, count("steps", steps))
-    results = [
-        Result(model, measured, owner, Minima(*(part[owners == owner] for part in found))) for owner in range(len(subjects))
-    ]
-    dataset = fit_dataset(results, measured, layout)
+    owners = np.repeat(np.arange(len(subjects)), len(factors))
+    places = np.tile(factors.reshape(len(factors), -1), (len(subjects), 1))
+    search = functools.partial(_search, layout=layout, owners=owners, steps=count("steps", steps))
+    if any(random_paths(one) for one in measured):
+        results, weighed = _search_with_path_noise(search, measured, places, random_key("key", key))
+    else:
+        results, weighed = search(measured, places), measured
+    dataset = fit_dataset(results, weighed, layout)
     experiments = [one.experiment for one in measured]
     arguments = {"protocol": [one.phases for one in experiments], "rnn": rnn, "start": start, "rank": layout.rank}
-    # Error bars are data of the Dataset.
-    arguments |= {"noise": [None if isinstance(one.noise, Gaussian) else one.noise for one in experiments]}
+    arguments |= {"noise": [_asked_noise(one) for one in measured]}
     arguments |= {"starts": starts, "steps": steps, "observe": [one.observe for one in experiments]}
     arguments |= {"key": random_key("key", key), "task_key": experiments[0].key}
     dataset.attrs = {"fit": json.dumps(describe(arguments))}
     return dataset if "subject" in _dims(observations) else dataset.isel(subject=0, drop=True)
+
+
+def _search(measured: list[Measurement], places: np.ndarray, layout: Layout, owners: np.ndarray, steps: int) -> list[Result]:
+    """The fits of all subjects, from starts at these places, each of which belongs to the subject `owners`."""
+    slots = min(SLOTS, len(places))
+    model = Model(measured, layout, slots)
+    found = least_squares(model.residuals, model.jacobians, places, owners, slots, steps)
+    return [
+        Result(model, measured, owner, Minima(*(part[owners == owner] for part in found))) for owner in range(owners[-1] + 1)
+    ]
+
+
+def _search_with_path_noise(
+    search: Callable[..., list[Result]], measured: list[Measurement], places: np.ndarray, key: Any
+) -> tuple[list[Result], list[Measurement]]:
+    """The fits, and the measurements with the noise of paths in them, by generalised least squares.
+
+    The noise of paths is that of the network that the fit before found. The starts go on from where they ended then.
+    """
+    states, results, correlated = None, [], measured
+    for _ in range(1 + ROUNDS):
+        correlated = with_path_noise(measured, states, key)
+        results = search(correlated, places)
+        states = [one.state for one in results]
+        places = np.concatenate([one.minima.parameters for one in results])
+    return results, correlated
+
+
+def _asked_noise(measured: Measurement) -> Any:
+    """The noise that the user passed; None if the error bars of the Dataset hold it."""
+    if measured.correlated is not None:
+        return measured.correlated
+    kept = isinstance(measured.experiment.noise, Gaussian) and not random_paths(measured)
+    return None if kept else measured.experiment.noise
 
 
 def _dims(observations: Any) -> tuple[Any, ...]:

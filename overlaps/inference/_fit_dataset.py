@@ -8,6 +8,7 @@ import xarray as xr
 
 from overlaps._support import said
 from overlaps.connectivity import Layout
+from overlaps.inference._correlated import Whitening
 from overlaps.inference._fit_result import ARRIVED, Result, goodness
 from overlaps.inference._measurements import Measurement
 from overlaps.inference._noise import Gaussian
@@ -25,8 +26,8 @@ def fit_dataset(results: list[Result], measured: list[Measurement], layout: Layo
     add("sigma", pair, [layout.listed(one.gram) for one in results], "overlap a.b / N")
     add("gram", matrix, [one.gram for one in results], "overlap matrix")
     add("standard_error", pair, [one.errors for one in results], "standard error of the overlap")
-    add("free_error", pair, [one.shown.free_errors for one in results], "standard error of the part without null directions")
-    add("covariance", ("overlap", "overlap_"), [one.shown.covariance for one in results], "covariance without null directions")
+    add("free_error", pair, [one.free_errors for one in results], "standard error of the part without null directions")
+    add("covariance", ("overlap", "overlap_"), [one.covariance for one in results], "covariance without null directions")
     add("component", ("direction", "overlap"), [one.shown.directions for one in results], "component of the direction")
     add(
         "singular_value",
@@ -113,6 +114,6 @@ def _of_protocol(values: xr.DataArray, suffix: str) -> xr.DataArray:
 
 def _error_bars(noise: Any, predicted: np.ndarray) -> np.ndarray:
     """The standard deviation of each observed number."""
-    if isinstance(noise, Gaussian):
+    if isinstance(noise, Gaussian | Whitening):
         return np.asarray(noise.std)
     return np.sqrt(predicted * (1 - predicted / noise.trials))

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 import scipy.stats
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from overlaps.connectivity import Layout, Overlaps
+from overlaps.inference._bends import bends
 from overlaps.inference._coordinates import DEPENDENT, families, symmetries, twins
 from overlaps.inference._levenberg_marquardt import Minima
 from overlaps.inference._measurements import Measurement, Model
@@ -23,10 +24,12 @@ class Result:
     gram: Float[np.ndarray, "D D"]
     chi2: float
     shown: Spectrum
+    covariance: Float[np.ndarray, "overlaps overlaps"]
     tolerance: float
     twins: dict[str, tuple[np.ndarray, float]]
     curves: list[np.ndarray]
     observed: int
+    layout: Layout
 
     def __init__(self, model: Model, measured: list[Measurement], owner: int, minima: Minima):
         if not np.any(np.isfinite(minima.chi2)):
@@ -35,6 +38,7 @@ class Result:
         best = int(np.argmin(minima.chi2))
         size, layout = model.layout.size, model.layout
         factor = minima.parameters[best].reshape(size, size)
+        self.layout = layout
         self.gram, self.chi2 = factor.T @ factor, float(minima.chi2[best])
         alike = twins(self.gram, layout)
         roots = np.array([factor, *(np.asarray(Overlaps(gram, *layout).factor) for gram in alike.values())])
@@ -44,7 +48,25 @@ class Result:
         jacobian = model.jacobians(factor.reshape(1, -1), owner)[1][0]
         self.observed = sum(int(np.sum(~np.isnan(one.data.values[owner]))) for one in measured)
         self.tolerance = tolerance_of(_rules(measured))
-        self.shown = _shown(of_overlaps(jacobian, factor, layout), self.gram, layout, measured)
+        jacobian = of_overlaps(jacobian, factor, layout)
+        self.shown = _shown(jacobian, self.gram, layout, measured)
+        bent = bends(lambda factors: model.residuals(factors, owner), layout, factor, jacobian, self.shown, self.felt)
+        self.covariance = self.shown.covariance + bent.T @ bent
+
+    @property
+    def state(self) -> Overlaps:
+        """The network that was found."""
+        return Overlaps(self.gram, *self.layout)
+
+    @property
+    def felt(self) -> Bool[np.ndarray, " directions"]:
+        """Which directions change the curves at all, although perhaps less than the data can show."""
+        return self.shown.sizes > self.tolerance * self.shown.sizes[0]
+
+    @property
+    def free_errors(self) -> Float[np.ndarray, " overlaps"]:
+        """The standard error of that part of each overlap that is at right angles to all null directions."""
+        return np.sqrt(np.diagonal(self.covariance))
 
     @property
     def errors(self) -> Float[np.ndarray, " overlaps"]:
@@ -53,10 +75,9 @@ class Result:
         The network can be anywhere along a direction of larger size that the curves do not show, within a distance of tr G.
         """
         shown = self.shown
-        exact = shown.sizes <= self.tolerance * shown.sizes[0]
-        unknown = shown.directions[shown.null & ~exact] * np.trace(self.gram)
-        hidden = np.linalg.norm(shown.directions[exact], axis=0) > DEPENDENT
-        return np.where(hidden, np.inf, np.hypot(shown.free_errors, np.linalg.norm(unknown, axis=0)))
+        unknown = shown.directions[shown.null & self.felt] * np.trace(self.gram)
+        hidden = np.linalg.norm(shown.directions[~self.felt], axis=0) > DEPENDENT
+        return np.where(hidden, np.inf, np.hypot(self.free_errors, np.linalg.norm(unknown, axis=0)))
 
 
 def of_overlaps(jacobian: np.ndarray, factor: np.ndarray, layout: Layout) -> Float[np.ndarray, "numbers overlaps"]:

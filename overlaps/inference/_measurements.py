@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from overlaps._support import AnyArray, argument_error
 from overlaps.connectivity import Layout, Overlaps
 from overlaps.dynamics import RNN
+from overlaps.inference._correlated import Correlated
 from overlaps.inference._experiment import DIMENSIONS, Experiment, Settings
 from overlaps.inference._noise import Counts
 from overlaps.learning import BARRIERS_STAY, compiled
@@ -22,10 +23,14 @@ from overlaps.learning import BARRIERS_STAY, compiled
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """What was observed in an experiment: `data` with dims `subject` and those of the observation; NaN is a gap."""
+    """What was observed in an experiment: `data` with dims `subject` and those of the observation; NaN is a gap.
+
+    `correlated`: correlated noise, which then takes the place of the noise of the experiment.
+    """
 
     experiment: Experiment
     data: xr.DataArray
+    correlated: Correlated | None = None
 
     @classmethod
     def checked(cls, data: Any, protocol: Any, rnn: RNN, noise: Any, observe: str | None, key: Any) -> "Measurement":
@@ -42,7 +47,8 @@ class Measurement:
         if dims and set(data.dims) - {"subject"} != set(dims):
             raise argument_error("observations", f"have the dims {', '.join(dims)}", f"it has {', '.join(map(str, data.dims))}")
         noise = _error_bars(noise, data, dims) if isinstance(noise, xr.DataArray) else noise
-        experiment = Experiment.checked(protocol, rnn, observe, noise, key=key)
+        correlated = noise if isinstance(noise, Correlated) else None
+        experiment = Experiment.checked(protocol, rnn, observe, 1.0 if correlated else noise, key=key)
         data = (data if "subject" in data.dims else data.expand_dims("subject")).transpose("subject", *dims)
         if data.dtype.kind not in "iuf":
             raise argument_error("observations", "be real numbers", f"an array of type {data.dtype} came")
@@ -53,11 +59,13 @@ class Measurement:
         if isinstance(experiment.noise, Counts) and (data.min() < 0 or np.any(data.values > experiment.noise.trials)):
             came = f"numbers from {data.min().item():g} to {data.max().item():g} came"
             raise argument_error("observations", "be numbers of errors, between 0 and the number of trials", came)
-        return cls(experiment.seen_at(data), data)
+        return cls(experiment.seen_at(data), data, correlated)
 
     @property
     def noise(self) -> Any:
         """The noise model, with one number for each observed number."""
+        if self.correlated is not None:
+            return self.correlated.whitening(self.data.values)
         try:
             return jax.tree.map(lambda one: np.array(np.broadcast_to(one, self.data.shape)), self.experiment.noise)
         except ValueError:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, is_traced, real_array
+from overlaps.inference._correlated import Correlated, Whitening
 from overlaps.learning import describable
 
 CERTAIN = 1e-9  # probabilities are kept at least so far from 0 and 1
@@ -145,17 +146,22 @@ def _surprise(share: AnyArray, probability: AnyArray) -> AnyArray:
 
 
 Noise = Gaussian | Counts
-describable("overlaps.inference", Gaussian, Counts)
+describable("overlaps.inference", Gaussian, Counts, Correlated)
 
 
 def noise_of(noise: Any) -> Noise:
-    """The noise model for an argument `noise`: a standard deviation, or a model."""
+    """The noise model for an argument `noise`: a standard deviation, or a model.
+
+    Raises ValueError for correlated noise.
+    """
+    if isinstance(noise, Correlated):
+        raise argument_error("noise", "be independent from number to number here", "a Correlated came", "`fit` takes it.")
     return noise if isinstance(noise, Gaussian | Counts) else Gaussian(noise)
 
 
-def require_fitting(noise: Noise, shape: tuple[int, ...]) -> None:
+def require_fitting(noise: Noise | Whitening, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless the numbers of the noise broadcast to observations of this shape."""
-    given = np.shape(noise.std if isinstance(noise, Gaussian) else noise.trials)
+    given = np.shape(noise.trials if isinstance(noise, Counts) else noise.std)
     try:
         fits = np.broadcast_shapes(given, shape) == shape
     except ValueError:

@@ -15,6 +15,7 @@ from overlaps.connectivity import Layout, Overlaps
 from overlaps.dynamics import RNN
 from overlaps.inference._fit import SLOTS, fit, layout_of
 from overlaps.inference._measurements import Model, curves_of, measurements_of, require_one_subject
+from overlaps.inference._path_noise import with_path_noise
 from overlaps.inference._straight import Straight, points_inside, straight
 from overlaps.learning import BARRIERS_STAY, compiled, describe
 
@@ -51,7 +52,7 @@ def posterior(
     F^T F, if the entries of the (D + 1) x D matrix F are independent Gaussian numbers of variance scale^2 / (D + 1).
 
     - `observations`, `protocol`, `rnn`, `start`, `noise`, `rank`, `starts`, `observe`, `task_key`: as in `fit`, for
-      one subject.
+      one subject. If label noise is not known, the noise is that of paths of the network that `fit` found.
     - `scale`: the scale of the prior, as in `Overlaps.random`.
     - `chains`, `draws`, `warmup`: the number of chains, of draws of each chain that are kept, and of draws before, which are
       left out. In each draw, every coordinate moves once. `key`: a jax.random key or an integer seed for starts and chains.
@@ -79,9 +80,11 @@ def posterior(
     fitted = fit(observations, protocol, rnn, start, noise, rank, starts, key, observe, task_key)
     description = json.loads(fitted.attrs["fit"])
     layout = layout_of(start, measured[0], rank)
+    gram = fitted["gram"].values
+    measured = with_path_noise(measured, [Overlaps(gram, *layout)], key)
     slots = min(SLOTS, starts if start is None else start.gram[..., 0, 0].size)  # `fit` has compiled the model for so many
     model, spread = Model(measured, layout, slots), scale / np.sqrt(layout.size + 1)
-    coordinates = straight(model, fitted["gram"].values, scale * spread)
+    coordinates = straight(model, gram, scale * spread)
     first, second = jax.random.split(key)
     with jax.enable_x64(True):
         begin = np.asarray(jax.random.normal(first, (chains, len(layout.pairs))))

@@ -4,6 +4,9 @@ Most functions draw into the matplotlib Axes `ax` that you pass, or make new Axe
 panels make a Figure and return it. The code reads numbers, names and units from the result. It may not compute anything but
 what it draws.
 
+Legends stand beside the Axes or above them, where they hide nothing: make figures with layout="constrained", which leaves room
+for them.
+
 - Learning curves: `plot_learning` (loss), `plot_overlaps`, `plot_comparison` (theory and simulation).
 - What gradient flow conserves, and which overlap moves which: `plot_conserved`, `plot_metric`.
 - Activity: `plot_trial`, `plot_phase_portrait`.
@@ -13,6 +16,7 @@ what it draws.
 - Many runs: `plot_sweep`.
 - What curves of learning tell about overlaps: `plot_identifiability`, `plot_fit`. Which experiment tells histories
   apart: `plot_discriminate`, `plot_design`.
+- One look for all figures: `style`, and the colour of each overlap: `overlap_colour`, `overlap_style`.
 - Results of `overlaps.studies`: `plot_admissible`, `plot_directions`, `plot_holonomy`, `plot_degeneracy`, `plot_memory`,
   `plot_memory_table`, `plot_decoding`, `plot_savings`, `plot_transfer`, `plot_perturbation_assay`.
 """
@@ -58,6 +62,11 @@ from overlaps.plots._solutions import (
     plot_admissible as plot_admissible,
     plot_directions as plot_directions,
     plot_holonomy as plot_holonomy,
+)
+from overlaps.plots._style import (
+    overlap_colour as overlap_colour,
+    overlap_style as overlap_style,
+    style as style,
 )
 from overlaps.plots._sweeps import plot_sweep as plot_sweep
 from overlaps.plots._validation import (

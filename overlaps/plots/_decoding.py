@@ -1,5 +1,6 @@
 """The figure of decoding: how well overlaps tell which task a network learned first."""
 
+import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,9 +8,8 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error
-from overlaps.plots._common import label_of
-
-SHOWN = {"visible": "C0", "invisible": "C3"}
+from overlaps.plots._common import label_of, legend_above, page
+from overlaps.plots._style import KINDS
 
 
 def plot_decoding(dataset: xr.Dataset, noise: Sequence[float] = (0.0, 0.3)) -> Any:
@@ -21,23 +21,23 @@ def plot_decoding(dataset: xr.Dataset, noise: Sequence[float] = (0.0, 0.3)) -> A
     - `noise`: levels of measurement noise that the Dataset has, the standard deviation of the measurement of an overlap. Each
       level gets a panel with bars at all stages of training.
 
-    The last panel shows the accuracy at the last stage against the noise. Error bars and bands are 95 % intervals. The dotted
-    line is chance. Returns the Figure. Raises ValueError for another Dataset, and for levels that it does not have.
+    All panels have one axis of accuracy. The last one shows the accuracy at the last stage against the noise. Error bars and
+    bands are 95 % intervals. The dotted line is chance. Returns the Figure. Raises ValueError for another Dataset, and for
+    levels that it does not have.
     """
-    import matplotlib.pyplot as plt
-
     if "accuracy" not in dataset:
         raise argument_error("dataset", "be a result of studies.decode_history", f"it has {list(dataset.data_vars)}")
     levels = dataset["noise"].values
     missing = [level for level in noise if level not in levels]
     if missing:
         raise argument_error("noise", f"be levels out of {', '.join(f'{level:g}' for level in levels)}", f"{missing} came")
-    panels = 1 + len(noise)
-    figure, axes = plt.subplots(1, panels, figsize=(4.2 * panels, 3.8), sharey=True, layout="constrained", squeeze=False)
-    *bars, curve = axes[0]
+    letters = string.ascii_letters[: 1 + len(noise)]
+    letters += letters[-1] * (len(letters) % 2)  # two panels in a row
+    rows = [letters[index : index + 2] for index in range(0, len(letters), 2)]
+    figure, (*bars, curve) = page(";".join(rows), 0.4 + 2.2 * len(rows), sharey=True)
     stages = dataset["stage"].values
     for ax, level in zip(bars, noise, strict=True):
-        for shift, (name, color) in zip((-0.2, 0.2), SHOWN.items(), strict=True):
+        for shift, (name, color) in zip((-0.2, 0.2), KINDS.items(), strict=True):
             middle, errors = _with_errors(dataset.sel(noise=level, features=name))
             ax.bar(
                 np.arange(len(stages)) + shift, middle, 0.4, yerr=errors, color=color, capsize=3, label=f"from {name} overlaps"
@@ -45,7 +45,7 @@ def plot_decoding(dataset: xr.Dataset, noise: Sequence[float] = (0.0, 0.3)) -> A
         ax.set_xticks(range(len(stages)), stages)
         ax.set(title=f"measurement noise {level:g}", xlabel=label_of(dataset["stage"]))
     last = dataset.isel(stage=-1)
-    for name, color in SHOWN.items():
+    for name, color in KINDS.items():
         one = last.sel(features=name)
         curve.plot(levels, one["accuracy"], "o-", color=color, markersize=4, label=f"from {name} overlaps")
         curve.fill_between(levels, one["accuracy_lower"], one["accuracy_upper"], color=color, alpha=0.2, linewidth=0)
@@ -56,8 +56,9 @@ def plot_decoding(dataset: xr.Dataset, noise: Sequence[float] = (0.0, 0.3)) -> A
     curve.set(title=f"at stage {stages[-1]}", xlabel="measurement noise (standard deviation)")
     for ax in (*bars, curve):
         ax.axhline(0.5, color="0.5", linestyle=":", linewidth=0.8, label="chance")
-    figure.axes[0].set(ylabel="accuracy of decoding the first task", ylim=(0.0, 1.05))
-    curve.legend(fontsize="small", loc="lower left")
+    figure.axes[0].set(ylim=(0.0, 1.05))
+    figure.supylabel("accuracy of decoding the first task", fontsize="medium")
+    legend_above(figure, [curve], 3)
     return figure
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error
+from overlaps.plots._common import legend_above, page, wrapped
+from overlaps.plots._style import KINDS
 
-COLORS = {True: "C0", False: "C3"}  # of visible and of invisible overlaps
 NULL = "0.55"
 
 
@@ -23,14 +24,13 @@ def plot_identifiability(dataset: xr.Dataset) -> Any:
     open circle is then that of the part of the overlap at right angles to the null directions. Returns the Figure. Raises
     ValueError for another Dataset.
     """
-    import matplotlib.pyplot as plt
-
     if "identifiability" not in dataset.attrs:
         raise argument_error("dataset", "be a result of inference.identifiability", f"it has {list(dataset.data_vars)}")
     count = dataset.sizes["overlap"]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 2.2 + 0.2 * max(count, 12)), layout="constrained")
+    figure, (left, right) = page("AB", 1.6 + 0.17 * max(count, 10))
     _draw_directions(left, dataset)
     _draw_errors(right, dataset)
+    legend_above(figure, [left, right], 2)
     return figure
 
 
@@ -43,23 +43,20 @@ def _draw_directions(ax: Any, dataset: xr.Dataset) -> None:
         ax.semilogy(number[null], drawn, "x", color=NULL, markersize=8, label="null direction")
     for one in np.flatnonzero(null):
         text, place = f"{dataset['why'].values[one]}  ", (number[one], max(sizes[one], np.finfo(float).tiny))
-        ax.annotate(text, place, ha="right", va="center", fontsize="small", color=NULL)
+        ax.annotate(text, place, ha="right", va="center", color=NULL)
     ax.axhline(1.0, color="0.8", linewidth=0.8, zorder=0)
-    ax.set(xlabel="direction of overlap space", ylabel="change of the curves per unit step (noise)")
-    ax.legend(fontsize="small")
+    ax.set(xlabel="direction of overlap space", ylabel=wrapped("change of the curves per unit step (in units of noise)", 30))
 
 
 def _draw_errors(ax: Any, dataset: xr.Dataset) -> None:
     rows, visible, seen = np.arange(dataset.sizes["overlap"]), dataset["visible"].values, dataset["seen"].values
     free, value = dataset["free_error"].values, np.abs(dataset["value"].values)
-    for kind, color in COLORS.items():
-        name = "visible" if kind else "invisible"
+    for name, color in KINDS.items():
         for whole, face in ((True, color), (False, "none")):
-            chosen = (visible == kind) & (seen == whole)
+            chosen = (visible == (name == "visible")) & (seen == whole)
             if chosen.any():
-                label = name if whole else f"{name}, part without null directions"
+                label = f"{name} overlap" if whole else f"{name} overlap, its part without null directions"
                 ax.plot(free[chosen], rows[chosen], "o", color=color, markerfacecolor=face, markersize=6, label=label)
     ax.plot(value, rows, "|", color="0.6", markersize=9, zorder=0, label="size of the overlap itself")
     ax.set_yticks(rows, dataset["overlap"].values)
     ax.set(xscale="log", xlabel="standard error of the overlap", ylabel="overlap", ylim=(len(rows) - 0.5, -0.5))
-    ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -7,9 +7,14 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error
-from overlaps.plots._common import LEARNING_TIME, axes_of, label_of, time_of
+from overlaps.plots._common import LEARNING_TIME, axes_of, label_of, legend_above, legend_beside, page, time_of, wrapped
 
-SHORT = {"simulation": "ko", "rich": "C0-", "krylov": "C1-", "lazy": "C3--"}
+SHORT = {
+    "simulation": {"color": "k", "marker": "o", "linestyle": "none"},
+    "rich": {"color": "#0072B2"},
+    "krylov": {"color": "#009E73"},
+    "lazy": {"color": "#D55E00", "linestyle": "--"},
+}
 
 
 def plot_eigenvalues(dataset: xr.Dataset, ax: Any = None, target: Any = None, bulk: float | None = None, **style: Any) -> Any:
@@ -41,16 +46,19 @@ def plot_eigenvalues(dataset: xr.Dataset, ax: Any = None, target: Any = None, bu
     )
     for sign in (1, -1):
         ax.plot(
-            dataset["outlier_real"], sign * dataset["outlier_imag"], color="C0", label="path of outlier" if sign > 0 else None
+            dataset["outlier_real"],
+            sign * dataset["outlier_imag"],
+            color="#0072B2",
+            label="path of outlier" if sign > 0 else None,
         )
     poles: Any = np.atleast_1d(_poles(dataset) if target is None else target)
     if poles.size:
-        marks = {"linestyle": "none", "marker": "x", "color": "C3", "markersize": 9, "label": "target"}
+        marks = {"linestyle": "none", "marker": "x", "color": "#D55E00", "markersize": 8, "label": "target"}
         ax.plot(poles.real, poles.imag, **marks)  # pyright: ignore[reportArgumentType]
-    ax.axvline(1.0, color="0.5", linestyle=":", linewidth=0.8, label="limit of stability")
-    ax.set(xlabel="real part of eigenvalues of W", ylabel="imaginary part of eigenvalues of W")
+    ax.axvline(1.0, color="0.5", linestyle=":", linewidth=0.8, label="limit of\nstability")
+    ax.set(xlabel="real part of eigenvalues of W", ylabel="imaginary part")
     ax.set_aspect("equal", adjustable="datalim")
-    ax.legend(fontsize="small")
+    legend_beside(ax)
     return ax
 
 
@@ -75,7 +83,7 @@ def plot_outlier(dataset: xr.Dataset, ax: Any = None, label: str = "", **style: 
         same = {"linestyle": "--", **style, "color": lines[0].get_color()}
         ax.plot(time, dataset["outlier_imag"].transpose("time", ...), **same)[0].set_label(f"{label} Im".strip())
     ax.set(xlabel=LEARNING_TIME, ylabel="outlier (an eigenvalue of W)")
-    ax.legend(fontsize="small")
+    legend_beside(ax)
     return ax
 
 
@@ -89,31 +97,28 @@ def plot_regimes(dataset: xr.Dataset) -> Any:
     The grey band is the range of the bulk, the disk that the eigenvalues of the random initial W fill. The lazy theory has no
     outlier. Returns the Figure. Raises ValueError for another Dataset.
     """
-    import matplotlib.pyplot as plt
-
     if "compare_regimes" not in dataset.attrs:
         raise argument_error("dataset", "be a result of integration.compare_regimes", f"it has {list(dataset.data_vars)}")
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
+    figure, (left, middle, right) = page("AA;BC", 4.6)
     for theory in dataset["theory"].values:
         one, style = dataset.sel(theory=theory), SHORT[str(theory)]
-        circles = {"markerfacecolor": "none", "markersize": 4}
-        left.plot(one["time"], one["loss"], style, label=theory, **circles)
-        right.plot(one["time"], one["weight_change"], style, label=theory, **circles)
+        style = style | {"markerfacecolor": "none", "markersize": 4, "label": theory}
+        left.plot(one["time"], one["loss"], **style)
+        right.plot(one["time"], one["weight_change"], **style)
         if one["outlier_real"].notnull().all():
-            middle.plot(one["time"], one["outlier_real"], style, label=theory, **circles)
+            middle.plot(one["time"], one["outlier_real"], **style)
             if float(np.abs(one["outlier_imag"]).max()) > 1e-9:
-                middle.plot(one["time"], one["outlier_imag"], style, alpha=0.5, **circles)
+                middle.plot(one["time"], one["outlier_imag"], **{**style, "label": None, "alpha": 0.4})
     settings = json.loads(dataset.attrs["compare_regimes"])
-    middle.axhspan(-settings["sigma"], settings["sigma"], color="0.93", zorder=0, label="bulk")
-    middle.axhline(1 - settings["rate"], color="0.5", linestyle=":")
+    middle.axhspan(-settings["sigma"], settings["sigma"], color="0.93", zorder=0, label="bulk of eigenvalues")
+    middle.axhline(1 - settings["rate"], color="0.5", linestyle=":", label="target")
     if settings["frequency"]:
         middle.axhline(settings["frequency"], color="0.5", linestyle=":", alpha=0.5)
     left.set(xlabel=LEARNING_TIME, ylabel=label_of(dataset["loss"]), yscale="log")
-    middle.set(xlabel=LEARNING_TIME, ylabel="outlier of W (pale: imaginary; dotted: target)")
-    right.set(xlabel=LEARNING_TIME, ylabel=label_of(dataset["weight_change"]))
-    for ax in (left, middle, right):
-        ax.legend(fontsize="small")
-    figure.suptitle(f"bulk radius {settings['sigma']:g}, readout scale {settings['scale']:g}, {settings['n']} neurons")
+    middle.set(xlabel=LEARNING_TIME, ylabel="outlier (an eigenvalue of W)", title="pale: imaginary part of the outlier")
+    right.set(xlabel=LEARNING_TIME, ylabel=wrapped(label_of(dataset["weight_change"])))
+    legend_above(figure, [left, middle], 6)
+    left.set_title(f"bulk radius {settings['sigma']:g}, readout scale {settings['scale']:g}, {settings['n']} neurons")
     return figure
 
 

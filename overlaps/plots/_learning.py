@@ -6,7 +6,18 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error
-from overlaps.plots._common import LEARNING_TIME, axes_of, label_of, shade_phases, time_of
+from overlaps.plots._common import (
+    LEARNING_TIME,
+    axes_of,
+    colour_bar,
+    label_of,
+    legend_beside,
+    page,
+    set_title,
+    shade_phases,
+    time_of,
+)
+from overlaps.plots._style import overlap_style
 
 SIMULATION = {"linestyle": "none", "marker": "o", "markersize": 3.5, "markerfacecolor": "none"}
 
@@ -40,27 +51,28 @@ def plot_overlaps(dataset: xr.Dataset, ax: Any = None, visible: bool | None = No
     - `visible`: True draws the visible overlaps alone, False the invisible overlaps alone, and None all.
     - `style`: matplotlib arguments of the lines. With linestyle="none" there is no legend.
 
-    Each overlap has its own colour. Calls with the same `visible` use the same colours, so you can draw a simulation over a
-    theory. Returns the Axes. Raises ValueError for a Dataset without overlaps, such as that of a DenseNetwork.
+    Each overlap has its own colour, the same in all figures (`overlap_style`). So you can draw a simulation over a theory.
+    Returns the Axes. Raises ValueError for a Dataset without overlaps, such as that of a DenseNetwork.
     """
-    import matplotlib.pyplot as plt
+    from matplotlib import cbook
+    from matplotlib.lines import Line2D
 
     if "sigma" not in dataset:
         mend = "A DenseNetwork has no overlaps: draw it by plot_outlier or plot_eigenvalues."
         raise argument_error("dataset", "be that of a network with overlaps", f"it has {list(dataset.data_vars)}", mend)
     ax = axes_of(ax)
+    style = cbook.normalize_kwargs(style, Line2D)  # "linestyle" for "ls"
     shown = np.ones(dataset.sizes["overlap"], bool) if visible is None else dataset["visible"].values == visible
-    colors = plt.get_cmap("turbo")(np.linspace(0.05, 0.95, int(shown.sum())))
     labelled = style.get("linestyle") != "none"
     sigma = dataset["sigma"].transpose("time", ...)
-    for color, label in zip(colors, dataset["overlap"].values[shown], strict=True):
-        lines = ax.plot(time_of(dataset), sigma.sel(overlap=label), **{"color": color, **style})
+    for label in map(str, dataset["overlap"].values[shown]):
+        lines = ax.plot(time_of(dataset), sigma.sel(overlap=label), **{**overlap_style(label), **style})
         if labelled:
             lines[0].set_label(label)
-    ax.set(xlabel=LEARNING_TIME, ylabel="overlap of vectors a and b, a.b / N")
+    ax.set(xlabel=LEARNING_TIME, ylabel="overlap a.b / N")
     shade_phases(dataset, ax)
     if labelled:
-        ax.legend(fontsize="small", ncols=1 + int(shown.sum()) // 7)
+        legend_beside(ax)
     return ax
 
 
@@ -84,7 +96,7 @@ def plot_conserved(charges: xr.Dataset, ax: Any = None, **style: Any) -> Any:
         lines[0].set_label(name)
     ax.set(xlabel=LEARNING_TIME, ylabel="largest change since the start", yscale="log")
     shade_phases(charges, ax)
-    ax.legend(frameon=False)
+    legend_beside(ax)
     return ax
 
 
@@ -106,13 +118,13 @@ def plot_metric(metric: xr.DataArray, ax: Any = None, **style: Any) -> Any:
     largest = float(np.abs(metric).max())
     image = ax.imshow(metric, **{"cmap": "RdBu_r", "vmin": -largest, "vmax": largest, **style})
     for axis, labels in ((ax.xaxis, metric["source"].values), (ax.yaxis, metric["overlap"].values)):
-        axis.set_ticks(range(len(labels)), labels, fontsize="small")
+        axis.set_ticks(range(len(labels)), labels)
     ax.tick_params(axis="x", rotation=90)
     border = int(metric["visible"].sum()) - 0.5
     ax.axhline(border, color="k", linewidth=0.8)
     ax.axvline(border, color="k", linewidth=0.8)
     ax.set(xlabel="the gradient of the loss in this overlap ...", ylabel="... moves this overlap")
-    ax.figure.colorbar(image, ax=ax, shrink=0.8, label=metric.attrs["long_name"])
+    colour_bar(ax, image, metric.attrs["long_name"])
     return ax
 
 
@@ -125,16 +137,13 @@ def plot_comparison(theory: xr.Dataset, simulation: xr.Dataset, points: int = 25
 
     The loss depends on the visible overlaps, and does not depend on the invisible overlaps. Returns the Figure.
     """
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 3, figsize=(13, 3.8), layout="constrained")
+    figure, axes = page("AA;BC", 4.4)
     few = simulation.isel(time=np.unique(np.linspace(0, simulation.sizes["time"] - 1, points).astype(int)))
     plot_learning(theory, axes[0], label="theory")
     plot_learning(few, axes[0], label="network", **SIMULATION)
-    axes[0].legend(frameon=False)
+    legend_beside(axes[0])
     for ax, visible in ((axes[1], True), (axes[2], False)):
         plot_overlaps(theory, ax, visible)
         plot_overlaps(few, ax, visible, **SIMULATION)
-        ax.set_title("visible overlaps (the loss depends on them)" if visible else "invisible overlaps (not in the loss)")
-    axes[0].set_title("loss")
+        set_title(ax, "visible overlaps\n(the loss depends on them)" if visible else "invisible overlaps\n(not in the loss)")
     return figure

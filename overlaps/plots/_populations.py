@@ -9,13 +9,13 @@ import xarray as xr
 
 from overlaps._support import argument_error
 from overlaps.connectivity import Layout, Network, Populations, square_root
-from overlaps.plots._common import label_of
+from overlaps.plots._common import PAGE, label_of, legend_above, page, scaled
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")  # colour-blind safe (Okabe and Ito)
 STYLES = ("-", "--", ":", "-.")  # for more populations than colours
 FIRST = ("vu", "zu", "vm", "zm")  # blocks of the pairs that are drawn first if the user names none
 MOST_PAIRS = 10
-LONGEST_ROW = 5  # panels
+LONGEST_ROW = 4  # panels
 MOST_NEURONS = 4000  # drawn, spread evenly over a larger network
 CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 121)), np.sin(np.linspace(0, 2 * np.pi, 121))])
 BAND = (0.05, 0.95)  # quantiles over draws
@@ -43,7 +43,7 @@ def plot_populations(populations: Any, network: Any = None, pairs: Sequence[str]
     places = _places(populations.layout, pairs)
     rows = math.ceil(len(places) / LONGEST_ROW)
     columns = math.ceil(len(places) / rows)
-    size = (3.1 * columns, 2.9 * rows + 0.5)
+    size = scaled(PAGE * max(columns, 2) / LONGEST_ROW, PAGE / LONGEST_ROW * rows + 0.6)
     figure, grid = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
     for ax in grid.flat[len(places) :]:
         ax.remove()
@@ -58,7 +58,7 @@ def plot_populations(populations: Any, network: Any = None, pairs: Sequence[str]
         handles = _draw(populations, [column, row], ax)
         ax.set(xlabel=f"entries of {labels[column]}", ylabel=f"entries of {labels[row]}", title=labels[row] + labels[column])
     names = [f"population {index} ({100 * weight:.0f} %)" for index, weight in enumerate(np.asarray(populations.weights))]
-    figure.legend(handles, names, loc="outside lower center", ncols=columns, fontsize="small", frameon=False)
+    figure.legend(handles, names, loc="outside lower center", ncols=min(columns, 3), frameon=False)
     return figure
 
 
@@ -73,13 +73,11 @@ def plot_population_fits(report: xr.Dataset) -> Any:
 
     Returns the Figure. Raises ValueError for another Dataset.
     """
-    import matplotlib.pyplot as plt
-
     if not isinstance(report, xr.Dataset) or not {"output_error", "resampling_error", "bic"} <= set(report.data_vars):
         came = f"it has {list(report.data_vars)}" if isinstance(report, xr.Dataset) else f"{type(report).__name__} came"
         mend = "Pass the second part of what `fit` returns for several numbers of populations."
         raise argument_error("report", "be the report of Populations.fit", came, mend)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    figure, (left, right) = page("AB", 2.8)
     report = report.sortby("count")
     counts, redrawn = report["count"].values, report["resampling_error"]
     low, high = redrawn.quantile(BAND, "draw").values
@@ -87,9 +85,9 @@ def plot_population_fits(report: xr.Dataset) -> Any:
     left.axhline(float(redrawn.median("draw")), color="0.55", linewidth=1, zorder=0, label="redrawn neurons, median")
     left.plot(counts, report["output_error"], "o-", color=COLORS[0], label="closure with populations")
     left.set(ylabel=label_of(report["output_error"]), title="output", ylim=(0, None))
-    left.legend(fontsize="small")
+    legend_above(figure, [left], 3)
     right.plot(counts, report["bic"] - report["bic"].min(), "o-", color=COLORS[1])
-    right.set(ylabel="BIC, minus the smallest", title="Bayesian information criterion (BIC)")
+    right.set(ylabel="BIC, minus the smallest", title="Bayesian information criterion")
     for ax in (left, right):
         ax.set(xlabel="number of populations", xscale="log")
         ax.set_xticks(counts, [str(count) for count in counts])
@@ -128,5 +126,5 @@ def _draw(populations: Populations, plane: list[int], ax: Any) -> list[Any]:
         for deviations, alpha in ((1, 1.0), (2, 0.6)):
             curve = mean[:, None] + deviations * root @ CIRCLE
             lines += ax.plot(*curve, style, color=color, linewidth=width, alpha=alpha)
-        ax.plot(*mean, "P", color=color, markersize=9, markeredgecolor="w")
+        ax.plot(*mean, "P", color=color, markersize=7, markeredgecolor="w")
     return lines[::2]

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error
-from overlaps.plots._common import axes_of, label_of
+from overlaps.plots._common import axes_of, colour_bar, label_of, legend_beside, wrapped
 
 
 def plot_admissible(dataset: xr.Dataset, ax: Any = None) -> Any:
@@ -18,8 +18,8 @@ def plot_admissible(dataset: xr.Dataset, ax: Any = None) -> Any:
     - `ax`: matplotlib Axes to draw into; None makes new ones.
 
     Dots are the values of the network. A blue line is the range of an overlap while all other overlaps stay fixed; a range
-    without an end goes on to the edge of the figure. A red mark is the smallest possible value if the other invisible overlaps
-    may change as well. Returns the Axes. Raises ValueError for another Dataset.
+    without an end goes on to the edge of the figure. An orange mark is the smallest possible value if the other invisible
+    overlaps may change as well. Returns the Axes. Raises ValueError for another Dataset.
     """
     _require(dataset, "lower", "admissible")
     ax = axes_of(ax)
@@ -28,13 +28,13 @@ def plot_admissible(dataset: xr.Dataset, ax: Any = None) -> Any:
     low, high = ends[np.isfinite(ends)].min(), ends[np.isfinite(ends)].max()
     margin = 0.1 * (high - low)
     lower, upper = dataset["lower"].clip(low - margin), dataset["upper"].clip(None, high + margin)
-    ax.hlines(rows, lower, upper, color="C0", linewidth=4, label="range, other overlaps fixed")
-    ax.plot(value, rows, "ko", label="value in this network")
-    ax.plot(dataset["least"], rows, "C3|", markersize=12, label="minimum, other invisible overlaps free")
+    ax.hlines(rows, lower, upper, color="#0072B2", linewidth=4, label="range, other\noverlaps fixed")
+    ax.plot(value, rows, "ko", label="value in this\nnetwork")
+    ax.plot(dataset["least"], rows, "|", color="#D55E00", markersize=12, label="minimum, other\ninvisible\noverlaps free")
     ax.set_yticks(rows, dataset["overlap"].values)
     ax.set(xlabel="value of the overlap", ylabel="invisible overlap")
-    ax.set(xlim=(low - margin, high + margin), ylim=(len(rows) - 0.5, -1.9))
-    ax.legend(fontsize="small", loc="upper right")
+    ax.set(xlim=(low - margin, high + margin), ylim=(len(rows) - 0.5, -0.5))
+    legend_beside(ax)
     return ax
 
 
@@ -55,8 +55,8 @@ def plot_directions(dataset: xr.Dataset, ax: Any = None) -> Any:
     ax.set_xticks(range(len(rates)), dataset["overlap"].values)
     ax.set_yticks(range(len(rates)), [f"{rate:.3g}" for rate in rates])
     ax.axhline(int(np.sum(~dataset["flat"].values)) - 0.5, color="k", linewidth=0.8)
-    ax.set(xlabel="overlap", ylabel="decay rate of a deviation (1 / learning time)")
-    ax.figure.colorbar(image, ax=ax, shrink=0.8, label="component of the direction")
+    ax.set(xlabel="overlap", ylabel=wrapped("decay rate of a deviation (1 / learning time)"))
+    colour_bar(ax, image, "component of the direction")
     return ax
 
 
@@ -73,12 +73,12 @@ def plot_holonomy(dataset: xr.Dataset, ax: Any = None) -> Any:
     ax = axes_of(ax)
     columns = np.arange(dataset.sizes["overlap"])
     first = dataset.isel(step=0)
-    ax.bar(columns - 0.2, first["change"], 0.4, label="measured, by gradient flow")
-    ax.bar(columns + 0.2, first["predicted"], 0.4, label="predicted, curvature x area")
+    ax.bar(columns - 0.2, first["change"], 0.4, color="#0072B2", label="measured, by\ngradient flow")
+    ax.bar(columns + 0.2, first["predicted"], 0.4, color="#E69F00", label="predicted,\ncurvature x area")
     ax.axhline(0.0, color="k", linewidth=0.8)
     ax.set_xticks(columns, dataset["overlap"].values)
-    ax.set(xlabel="overlap", ylabel=label_of(dataset["change"]))
-    ax.legend(fontsize="small")
+    ax.set(xlabel="overlap", ylabel=wrapped(label_of(dataset["change"]), 20))
+    legend_beside(ax)
     return ax
 
 

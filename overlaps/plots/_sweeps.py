@@ -22,8 +22,9 @@ def plot_sweep(dataset: xr.Dataset, variable: str = "loss", x: str | None = None
       The figure shows the mean over all other dimensions, of the points that have a number.
     - `ax`: matplotlib Axes to draw into; None makes new ones.
 
-    Points without a number, such as those that diverged, are grey. Scales are logarithmic where numbers are positive and span
-    more than a factor of 30. Returns the Axes. Raises ValueError for an unknown variable or dimension.
+    Points without a number, such as those that diverged, are grey, and the title says so. Scales are logarithmic where
+    numbers are positive and span more than a factor of 30. Returns the Axes. Raises ValueError for an unknown variable or
+    dimension.
     """
     if variable not in dataset:
         raise argument_error("variable", f"be one of {', '.join(map(str, dataset.data_vars))}", f"{variable!r} came")
@@ -56,6 +57,8 @@ def plot_sweep(dataset: xr.Dataset, variable: str = "loss", x: str | None = None
     places = _places(drawn, x, ax, "x"), _places(drawn, y, ax, "y")
     colors = ax.pcolormesh(*places, drawn.transpose(y, x).values, shading="nearest", norm=_scale(drawn.values))
     ax.figure.colorbar(colors, ax=ax, label=title)
+    if not np.all(np.isfinite(drawn.values)):
+        ax.set_title("grey: no number")
     return ax
 
 

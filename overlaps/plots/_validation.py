@@ -8,7 +8,7 @@ import scipy.special
 import xarray as xr
 
 from overlaps._support import argument_error
-from overlaps.plots._common import LEARNING_TIME, label_of
+from overlaps.plots._common import LEARNING_TIME, PAGE, label_of, legend_beside, page, scaled
 
 SMALLEST_BIAS = 1e-6  # smaller ones are not drawn
 LONGEST_ROW = 4  # the most Axes in one row of a figure with one Axes per vector
@@ -20,24 +20,24 @@ def plot_validation(dataset: xr.Dataset) -> Any:
     - `dataset`: a result of `validate`.
 
     The closure bias is the difference between the overlap theory and the infinite limit. It comes from the Gaussian closure,
-    the assumption that vectors are Gaussian over neurons. Left: deviations of the trained overlaps against the number of
+    the assumption that vectors are Gaussian over neurons. Top: deviations of the trained overlaps against the number of
     neurons; small dots are single networks, lines their geometric mean. Middle: the deviation from the infinite limit over
-    learning time, for each size. Right: the loss of every network (thin lines in the colours of the middle panel), of the
+    learning time, for each size. Bottom: the loss of every network (thin lines in the colours of the middle panel), of the
     infinite limit and of the overlap theory. Returns the Figure.
     """
     import matplotlib.pyplot as plt
 
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.4), layout="constrained")
+    figure, (left, middle, right) = page("A;B;C", 6.2)
     end, sizes = dataset.isel(time=-1), dataset["size"].values
     shades = plt.get_cmap("viridis")(np.linspace(0.85, 0.1, len(sizes)))
-    for reference, color, name in (("mean_field", "C0", "infinite limit"), ("theory", "C3", "overlap theory")):
+    for reference, color, name in (("mean_field", "#0072B2", "infinite limit"), ("theory", "#D55E00", "overlap theory")):
         values = end["deviation"].sel(reference=reference).transpose("size", "seed")
         left.plot(sizes, values, ".", color=color, alpha=0.35)
-        left.plot(sizes, _typical(values), "o-", color=color, label=f"network against {name}")
+        left.plot(sizes, _typical(values), "o-", color=color, label=f"network against\n{name}")
     anchor = float(_typical(end["deviation"].sel(reference="mean_field").isel(size=0)))
     left.plot(sizes, anchor * np.sqrt(sizes[0] / sizes), ":", color="0.5", label="1 / sqrt(N)")
     if float(end["bias"]) > 0:
-        left.axhline(float(end["bias"]), color="k", linestyle="--", label="closure bias (theory against limit)")
+        left.axhline(float(end["bias"]), color="k", linestyle="--", label="closure bias\n(theory against limit)")
         if sizes[0] < float(end["crossover"]) < 30 * sizes[-1]:
             crossover = float(end["crossover"])
             left.axvline(crossover, color="k", linewidth=0.6, label=f"crossover: {float(f'{crossover:.1e}'):,.0f} neurons")
@@ -51,12 +51,12 @@ def plot_validation(dataset: xr.Dataset) -> Any:
         )
     if float(typical.max()) > SMALLEST_BIAS:
         middle.set_ylim(bottom=max(middle.get_ylim()[0], SMALLEST_BIAS))
-    middle.set(xlabel=LEARNING_TIME, ylabel="deviation from the infinite limit", yscale="log", title="while learning")
+    middle.set(xlabel=LEARNING_TIME, ylabel="deviation from the limit", yscale="log", title="while learning")
     for name, style, label in (("mean_field", "-", "infinite limit"), ("theory", "--", "overlap theory")):
         right.plot(dataset["time"], dataset[f"loss_{name}"], style, color="k", label=label)
     right.set(xlabel=LEARNING_TIME, ylabel=label_of(dataset["loss"]), yscale="log", title="loss (thin lines: networks)")
     for ax in (left, middle, right):
-        ax.legend(fontsize="small")
+        legend_beside(ax)
     return figure
 
 
@@ -77,8 +77,8 @@ def plot_quantiles(dataset: xr.Dataset, axes: Any = None, name: str = "final_vec
         expected = scipy.special.ndtri(np.cumsum(weights) - weights / 2)
         ax.plot(expected, (values - np.sum(weights * values)) / _spread(values, weights), ".", markersize=2)
         ax.axline((0, 0), slope=1, color="k", linewidth=0.8)
-        ax.set(xlabel="quantile of a normal distribution", title=str(label))
-    axes[0].set_ylabel("quantile of the entries (standardised)")
+        ax.set(xlabel="normal quantile", title=str(label))
+    axes[0].set_ylabel("quantile of the entries\n(standardised)")
     return axes
 
 
@@ -117,7 +117,9 @@ def _panels(dataset: xr.Dataset, axes: Any) -> Any:
     if axes is None:
         rows = math.ceil(number / LONGEST_ROW)
         columns = math.ceil(number / rows)
-        axes = plt.subplots(rows, columns, figsize=(3.2 * columns, 3.2 * rows), layout="constrained")[1].ravel()
+        axes = plt.subplots(
+            rows, columns, figsize=scaled(PAGE * max(columns, 2) / LONGEST_ROW, 2.0 * rows), layout="constrained"
+        )[1].ravel()
         for ax in axes[number:]:
             ax.remove()
         return axes[:number]

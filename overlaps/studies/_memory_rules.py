@@ -109,11 +109,16 @@ def _descent(system: System, key: Any) -> tuple[xr.Dataset, float, Law]:
 
 
 def _large(system: System, key: Any) -> tuple[xr.Dataset, float, Law]:
+    law = _edge(system)
+    return _protocols(system, GradientDescent(law.values[1], EDGE_STEPS)), 1.0, law
+
+
+def _edge(system: System) -> Law:
+    """Steps above 2 / sharpness go on until the sharpness has fallen to 2 / learning rate."""
     rates = np.linspace(*system.edge, POINTS)
-    rule = GradientDescent(rates, EDGE_STEPS)
-    sharpness = _sharpness(final_state(learn(system.start, system.first, system.rnn, rule, saves=2)).overlaps(), system)
-    protocols = _protocols(system, GradientDescent(rates[1], EDGE_STEPS))
-    return protocols, 1.0, Law("learning rate", "sharpness at the end", -1.0, rates, sharpness)
+    trained = learn(system.start, system.first, system.rnn, GradientDescent(rates, EDGE_STEPS), saves=2)
+    sharpness = _sharpness(final_state(trained).overlaps(), system)
+    return Law("learning rate", "sharpness at the end", -1.0, rates, sharpness)
 
 
 def _noise(system: System, key: Any, scan_std: bool) -> tuple[xr.Dataset, float, Law]:

@@ -25,7 +25,8 @@ from overlaps._support import (
 from overlaps.connectivity import State, require_no_constants
 from overlaps.dynamics import LARGEST_PANEL_NORM, LARGEST_TAYLOR_NORM, RNN, quadrature
 from overlaps.tasks._filter_losses import GramianLoss, SampledLoss
-from overlaps.tasks._task import Task, evaluate, refuse_batch, require_sizes
+from overlaps.tasks._picture import TARGET, Curves
+from overlaps.tasks._task import Task, evaluate, first_of, place_in, refuse_batch, require_sizes
 from overlaps.tasks._time import samples_of
 
 # Rates, per tau, that are resolved even where JAX traces the values, so that the true rates cannot be read. Faster rates give
@@ -214,6 +215,13 @@ class LinearFilter(Task):
     def _rate(self) -> float:
         """The fastest rate of the target, 0 if it is traced."""
         return 0.0 if is_traced(self.A) else float(np.linalg.norm(self.A, 1, axis=(-2, -1)).max())
+
+    def shown(self) -> tuple[str, list[Curves]]:
+        one = first_of(self) if self.batch else self
+        slowest = -np.max(np.linalg.eigvals(np.asarray(one.A)).real)
+        times = np.linspace(0.0, self.horizon or 5 / slowest, 1001)
+        responses = np.asarray(one.impulse_response(times)).reshape(len(times), -1)
+        return f"wanted impulse response{place_in(self)}", [Curves("target", times, responses, TARGET)]
 
     def __repr__(self) -> str:
         inputs, outputs = self.inputs, self.outputs

@@ -8,6 +8,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import numpy as np
 from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, numpy_for, parameter
@@ -15,6 +16,7 @@ from overlaps.connectivity import State
 from overlaps.dynamics import RNN
 from overlaps.tasks._filter_losses import SampledLoss
 from overlaps.tasks._filters import LinearFilter
+from overlaps.tasks._picture import Curves
 from overlaps.tasks._task import Task
 from overlaps.tasks._trials import FreshLoss, FreshTrials, TrialLoss, Trials
 
@@ -73,6 +75,11 @@ class LabelNoise(Task):
         Raises ValueError for fresh trials, which are not drawn yet: ask `task.sample(key).loss(state, rnn)` instead.
         """
         return self.task.loss(state, rnn)
+
+    def shown(self) -> tuple[str, list[Curves]]:
+        title, curves = self.task.shown()
+        std = np.ravel(np.asarray(self.std))[0]
+        return f"{title}\nwithout the noise of standard deviation {std:g} on the target", curves
 
     def objective(self, state: State, rnn: RNN) -> Callable[..., Any]:
         if isinstance(self.task, LinearFilter):

@@ -8,9 +8,10 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from overlaps._support import argument_error
+from overlaps._support import argument_error, is_traced
 from overlaps.connectivity import State
 from overlaps.dynamics import RNN
+from overlaps.tasks._picture import Curves, picture
 
 
 class Task(eqx.Module):
@@ -46,10 +47,23 @@ class Task(eqx.Module):
         """For each network of a batch, whether `objective` can be computed for it: booleans of shape (batch,)."""
         return np.ones(state.batch, bool)
 
+    def shown(self) -> tuple[str, list[Curves]] | None:
+        """A title, and the curves that a notebook draws of this task (of the first one of a batch); None for no picture."""
+        return None
+
+    def _repr_png_(self) -> bytes | None:
+        shown = None if is_traced(self) else self.shown()
+        return None if shown is None else picture(*shown)
+
 
 def first_of(tree: Any) -> Any:
     """The first network or task of a batch."""
     return jax.tree.map(lambda leaf: leaf[0, ...], tree)
+
+
+def place_in(task: Task) -> str:
+    """What the title of a picture says about a task of a batch."""
+    return f" (the first of a batch of {task.batch[0]})" if task.batch else ""
 
 
 def refuse_batch(state: Any, task: Task) -> None:

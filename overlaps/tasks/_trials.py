@@ -23,7 +23,8 @@ from overlaps._support import (
 )
 from overlaps.connectivity import State
 from overlaps.dynamics import RNN
-from overlaps.tasks._task import Task, evaluate, first_of, refuse_batch, require_sizes
+from overlaps.tasks._picture import INPUT, TARGET, Curves
+from overlaps.tasks._task import Task, evaluate, first_of, place_in, refuse_batch, require_sizes
 
 LossFunction = Callable[[Any, Any, Any], Any]
 
@@ -105,6 +106,13 @@ class Trials(Task):
         )  # raises ValueError if overlaps need a gain (mean slope) of phi that is not known
         return TrialLoss(self.inputs, self.targets, self.mask, rnn, self.dt, self.loss_function)
 
+    def shown(self) -> tuple[str, list[Curves]]:
+        one = first_of(self) if self.batch else self
+        inputs, targets, mask = (np.asarray(array[0]) for array in (one.inputs, one.targets, one.mask))
+        counted = np.where(mask > 0, targets, np.nan)
+        title = f"the first of {len(one.inputs)} trials{place_in(self)}"
+        return title, [Curves("input", self.times, inputs, INPUT), Curves("target", self.times, counted, TARGET)]
+
     def __repr__(self) -> str:
         trials, samples, inputs = self.inputs.shape[-3:]
         sizes = f"trials={trials}, samples={samples}, dt={self.dt:g}, inputs={inputs}, outputs={self.targets.shape[-1]}"
@@ -176,6 +184,10 @@ class FreshTrials(Task):
         if key.shape:
             raise argument_error("key", "be a single key", f"a batch of {key.shape[0]} came", "Draw trials one by one.")
         return _draw(self.generator, key)
+
+    def shown(self) -> tuple[str, list[Curves]]:
+        title, curves = self.sample(0).shown()
+        return f"{title} that seed 0 draws", curves
 
     def objective(self, state: State, rnn: RNN) -> "FreshLoss":
         # Computes nothing, and raises the errors of `objective` now, before the first trials are drawn.
