@@ -1,18 +1,23 @@
-"""Draws from the posterior of overlaps, against the Wishart distribution and the Fisher information."""
+"""Draws from the posterior of overlaps, against the Wishart distribution, weighted draws of it, and the Fisher information."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import scipy.stats
 
 import overlaps as ov
+from overlaps.inference._measurements import Model, measurements_of
+from overlaps.inference._nearest_twins import group, nearest, twin_maps
 from overlaps.inference._posterior import log_prior
-from overlaps.inference._straight import Straight, points_inside
+from overlaps.inference._straight import Straight, most_probable, points_inside
 
 TRUTH, RNN = ov.Overlaps.random(3, n=50), ov.RNN(dt=0.25)
 PHASE = ov.Phase("A", ov.tasks.exponential_filter(0.2, horizon=5.0), ov.GradientDescent(2e-2, steps=60))
 DRAWS, WARMUP = 400, 50
+LABELS = [pair.label for pair in TRUTH.layout.pairs]
+VU = LABELS.index("vu")
 
 
 def test_the_prior_is_a_wishart_distribution():
@@ -36,14 +41,55 @@ def test_the_map_to_straight_coordinates_keeps_volumes():
         assert abs(np.linalg.det(slopes) - 1) < 1e-10
 
 
-def test_chains_start_at_positive_definite_matrices():
+def test_chains_start_at_networks_that_learn():
     layout, count = TRUTH.layout, len(TRUTH.layout.pairs)
     coordinates = Straight(layout.listed(np.eye(4)), np.eye(count), np.zeros((count,) * 3))
+
+    def residuals(factors, owners):  # diverges where vu > 0.1
+        grams = factors.reshape(-1, 4, 4).swapaxes(1, 2) @ factors.reshape(-1, 4, 4)
+        return np.where(layout.listed(grams)[:, [VU]] > 0.1, np.inf, 1.0)
+
+    model = SimpleNamespace(layout=layout, residuals=residuals)
     far = 5 * np.random.default_rng(0).standard_normal((20, count))
-    points = points_inside(coordinates, layout, far)
-    smallest = [np.linalg.eigvalsh(layout.matrix(np.asarray(coordinates.overlaps(z))))[0] for z in points]
-    assert np.all(np.array(smallest) > 0)
-    np.testing.assert_array_equal(points_inside(coordinates, layout, points), points)
+    points = points_inside(coordinates, model, far)
+    sigma = np.array([coordinates.overlaps(z) for z in points])
+    assert np.all(np.linalg.eigvalsh(layout.matrix(sigma))[:, 0] > 0)
+    assert np.all(sigma[:, VU] <= 0.1)
+    np.testing.assert_array_equal(points_inside(coordinates, model, points), points)
+
+
+def test_the_coordinates_start_from_the_most_probable_network():
+    """If G itself is measured, and the measured T is diagonal, the density is highest at max(T - noise^2 / (2 spread^2), 0)."""
+    layout, noise, spread = TRUTH.layout, 0.1, 0.25
+    measured = np.array([1.0, 0.05, 0.4, 2.0])
+
+    def residuals(places, owners):
+        factors = places.reshape(-1, 4, 4)
+        return layout.listed(factors.swapaxes(1, 2) @ factors - np.diag(measured)) / noise
+
+    def jacobians(places, owners):
+        steps = 1e-2 * np.eye(16)  # central differences of a quadratic function are exact
+        slopes = [(residuals(places + step, owners) - residuals(places - step, owners)) / 2e-2 for step in steps]
+        return residuals(places, owners), np.stack(slopes, axis=-1)
+
+    found = most_probable(SimpleNamespace(layout=layout, residuals=residuals, jacobians=jacobians), TRUTH.gram, spread)
+    expected = np.maximum(measured - noise**2 / (2 * spread**2), 0)
+    np.testing.assert_allclose(found, np.diag(expected), atol=2e-3)
+
+
+def test_draws_become_the_nearest_of_their_twins():
+    rng = np.random.default_rng(0)
+    maps = group(twin_maps(TRUTH.layout), 10)
+    assert len(maps) == 4  # sign, transposition, both, neither
+    sigma, centre, slopes = rng.standard_normal((2, 5, 10)), rng.standard_normal(10), rng.standard_normal((12, 10))
+    found = nearest(sigma, maps, centre, slopes)
+    np.testing.assert_allclose(invariants(found), invariants(sigma), atol=1e-12)
+    for one in maps:
+        np.testing.assert_array_equal(nearest(sigma @ one.T, maps, centre, slopes), found)
+        assert np.all(
+            np.linalg.norm((found - centre) @ slopes.T, axis=-1)
+            <= np.linalg.norm((sigma @ one.T - centre) @ slopes.T, axis=-1) + 1e-12
+        )
 
 
 def test_without_the_sampler_the_error_says_what_to_install(monkeypatch):
@@ -57,28 +103,62 @@ def drawn(noise, **arguments):
     return ov.inference.posterior(data, PHASE, RNN, start=TRUTH, noise=noise, draws=DRAWS, warmup=WARMUP, **arguments)
 
 
-def agree(draws, independent, known):
-    """Whether the means and the standard deviations of two samples agree within 4.5 errors."""
-    spread = known.std()
-    error = spread * np.sqrt(1 / independent + 1 / len(known))
-    kurtosis = np.mean((known - known.mean()) ** 4) / spread**4
-    return abs(draws.mean() - known.mean()) < 4.5 * error and abs(draws.std() - spread) < 4.5 * error * np.sqrt(
-        (kurtosis - 1) / 4
-    )
+def invariants(sigma):
+    """Functions of overlaps that are the same for all twins: u, v -> -u, -v, and m <-> z, u <-> v."""
+    one = {"".join(sorted(label)): sigma[..., index] for index, label in enumerate(LABELS)}
+    values = {
+        "zm": one["mz"],
+        "vu": one["uv"],
+        "size of m and z": one["mm"] + one["zz"],
+        "size of u and v": one["uu"] + one["vv"],
+        "mm zz": one["mm"] * one["zz"],
+        "uu vv": one["uu"] * one["vv"],
+        "zu mv": one["uz"] * one["mv"],
+        "zu^2 + mv^2": one["uz"] ** 2 + one["mv"] ** 2,
+        "mu zv": one["mu"] * one["vz"],
+        "mu^2 + zv^2": one["mu"] ** 2 + one["vz"] ** 2,
+    }
+    return np.stack(list(values.values()), axis=-1)
+
+
+@pytest.fixture(scope="module")
+def prior_draws():
+    """Draws of the Wishart distribution, and their curves."""
+    factors = np.random.default_rng(0).standard_normal((20000, 5, 4)) / np.sqrt(5)
+    grams = factors.swapaxes(1, 2) @ factors
+    data = ov.inference.observations(TRUTH, PHASE, RNN, saves=4)
+    model = Model(measurements_of(data, PHASE, RNN, 1.0, None, None), TRUTH.layout, 500)
+    roots = np.linalg.cholesky(grams).swapaxes(1, 2)
+    return TRUTH.layout.listed(grams), model.curves(roots.reshape(-1, 16), 0)[1][0]
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The draws may not represent")
-def test_draws_follow_the_prior_where_the_data_say_nothing():
-    pytest.importorskip("blackjax")
-    found = drawn(1e6, scale=1.2)
+@pytest.mark.parametrize("noise", [0.3, 0.5, 1e6])
+def test_draws_follow_weighted_draws_of_the_prior(prior_draws, noise):
+    """Draws of the prior, weighted by the likelihood, have the posterior distribution: its means and its quantiles."""
+    diagnostics = pytest.importorskip("blackjax.diagnostics")
+    with pytest.warns(RuntimeWarning, match="The draws may not represent"):  # too few draws
+        found = drawn(noise)
     assert found["sigma"].dims == ("chain", "draw", "overlap")
     assert np.all(found["r_hat"] < 1.1)
-    factors = 1.2 / np.sqrt(5) * np.random.default_rng(0).standard_normal((20000, 5, 4))
-    known = TRUTH.layout.listed(factors.swapaxes(1, 2) @ factors)
-    independent = found["effective_sample_size"].values.min()
-    for index, label in enumerate(found["overlap"].values):
-        assert agree(found["sigma"].values[..., index], independent, known[:, index]), label
+    sigma, curves = prior_draws
+    data = ov.inference.observations(TRUTH, PHASE, RNN, noise=noise, noise_key=1, saves=4).values
+    chi2 = np.sum(((curves - data) / noise) ** 2, axis=(1, 2, 3, 4))
+    weights = np.exp(-(chi2 - np.nanmin(chi2)) / 2)  # NaN or 0 for the few networks that diverge
+    weights = np.where(np.isfinite(weights), weights, 0.0) / np.nansum(weights)
+    known, drawn_values = invariants(sigma), invariants(found["sigma"].values)
+    effective = 1 / np.sum(weights**2)
+    assert effective > 500
+    independent = np.asarray(diagnostics.effective_sample_size(drawn_values))
+    assert np.all(independent > 50)
+    for index in range(known.shape[1]):
+        values, ours, error = known[:, index], drawn_values[..., index], np.sqrt(1 / independent[index] + 1 / effective)
+        mean = weights @ values
+        assert abs(ours.mean() - mean) < 4 * error * np.sqrt(weights @ (values - mean) ** 2)
+        order = np.argsort(values)
+        for part in (0.1, 0.25, 0.5, 0.75, 0.9):
+            edge = values[order][np.searchsorted(np.cumsum(weights[order]), part)]
+            assert abs(np.mean(ours < edge) - part) < 4 * error * np.sqrt(part * (1 - part))
 
 
 @pytest.mark.slow

@@ -7,13 +7,15 @@ import numpy as np
 from jaxtyping import Float
 
 from overlaps._support import AnyArray
-from overlaps.connectivity import Layout
+from overlaps.connectivity import Overlaps
 from overlaps.inference._fit_result import of_overlaps
+from overlaps.inference._levenberg_marquardt import least_squares
 from overlaps.inference._measurements import Model
 
-INSIDE = 1e-3  # the least eigenvalue of the overlap matrix at the origin, relative to its mean eigenvalue
+INSIDE = 1e-3  # the least eigenvalue of the overlap matrix at the origin, relative to its mean or to the spread of the prior
 REACH = 0.5  # the part of the way to the singular matrices along which the bend of the curves is measured, at most
-CLOSER = 0.7  # by this factor, points come closer to the origin until their overlap matrix is positive definite
+CLOSER = 0.7  # by this factor, points come closer to the origin until they are networks that learn
+STEPS = 150  # of the search for the most probable network, at most
 
 
 class Straight(NamedTuple):
@@ -43,9 +45,9 @@ def straight(model: Model, gram: Float[np.ndarray, "D D"], spread: float) -> Str
     """
     layout = model.layout
     values, vectors = np.linalg.eigh(gram)
-    gram = (vectors * np.maximum(values, INSIDE * np.mean(values))) @ vectors.T
+    gram = (vectors * np.maximum(values, INSIDE * max(np.mean(values), spread))) @ vectors.T
     centre = layout.listed(gram)
-    jacobian = _jacobians(model, gram[None])[0]
+    jacobian = overlap_jacobians(model, gram[None])[0]
     squares, directions = np.linalg.eigh(jacobian.T @ jacobian)
     directions = directions[:, ::-1] / np.sqrt(squares[::-1] + spread**-2)
     changes = layout.matrix(directions.T)
@@ -53,7 +55,7 @@ def straight(model: Model, gram: Float[np.ndarray, "D D"], spread: float) -> Str
     farthest = 1 / np.max(np.abs(np.linalg.eigvalsh(inverse @ changes @ inverse.T)), axis=-1)
     steps = np.minimum(1.0, REACH * farthest)
     moves = steps[:, None, None] * changes
-    ahead, behind = np.split(_jacobians(model, np.concatenate([gram + moves, gram - moves])), 2)
+    ahead, behind = np.split(overlap_jacobians(model, np.concatenate([gram + moves, gram - moves])), 2)
     second = np.einsum("knj,k->njk", (ahead - behind) @ directions, 0.5 / steps)
     bend = np.einsum("ni,njk->ijk", jacobian @ directions, second)
     bend = -np.nan_to_num(bend + bend.swapaxes(1, 2), posinf=0.0, neginf=0.0) / 4
@@ -63,18 +65,48 @@ def straight(model: Model, gram: Float[np.ndarray, "D D"], spread: float) -> Str
 
 
 def points_inside(
-    coordinates: Straight, layout: Layout, points: Float[np.ndarray, "points coordinates"]
+    coordinates: Straight, model: Model, points: Float[np.ndarray, "points coordinates"]
 ) -> Float[np.ndarray, "points coordinates"]:
-    """The points. Those whose overlap matrix is not positive definite come closer to the origin, until it is."""
-    inside = []
-    for z in points:
-        while np.linalg.eigvalsh(np.asarray(layout.matrix(np.asarray(coordinates.overlaps(z)))))[0] <= 0:
-            z = CLOSER * z
-        inside.append(z)
-    return np.array(inside)
+    """The points. Those that are no network, or whose network diverges during learning, come closer to the origin.
+
+    A point is a network if its overlap matrix is positive definite.
+    """
+    layout, points = model.layout, np.array(points)
+    while True:
+        grams = layout.matrix(np.array([coordinates.overlaps(z) for z in points]))
+        inside = np.linalg.eigvalsh(grams)[:, 0] > 0
+        factors = np.linalg.cholesky(np.where(inside[:, None, None], grams, np.eye(layout.size))).swapaxes(-1, -2)
+        with np.errstate(over="ignore"):
+            chi2 = np.sum(model.residuals(factors.reshape(len(points), -1), 0) ** 2, axis=1)
+        inside &= np.isfinite(chi2)
+        if inside.all():
+            return points
+        points[~inside] *= CLOSER
 
 
-def _jacobians(model: Model, grams: Float[np.ndarray, "networks D D"]) -> Float[np.ndarray, "networks numbers overlaps"]:
+def most_probable(model: Model, gram: Float[np.ndarray, "D D"], spread: float) -> Float[np.ndarray, "D D"]:
+    """The overlap matrix of the highest posterior density to which Levenberg and Marquardt's method leads from a fit.
+
+    Up to a constant, -2 times the logarithm of the density is chi2 + tr G / spread^2. With G = F^T F, the trace is the sum of
+    the squares of the entries of F. So these entries, divided by `spread`, are residuals, too.
+    """
+    size = model.layout.size
+    prior = np.eye(size * size) / spread
+
+    def residuals(places: AnyArray, owners: AnyArray) -> np.ndarray:
+        return np.concatenate([model.residuals(places, owners), places @ prior], axis=1)
+
+    def jacobians(places: AnyArray, owners: AnyArray) -> tuple[np.ndarray, np.ndarray]:
+        found, derivatives = model.jacobians(places, owners)
+        every = np.broadcast_to(prior, (len(places), *prior.shape))
+        return np.concatenate([found, places @ prior], axis=1), np.concatenate([derivatives, every], axis=1)
+
+    start = np.asarray(Overlaps(gram, *model.layout).factor).reshape(1, -1)
+    factor = least_squares(residuals, jacobians, start, np.zeros(1, int), 1, STEPS).parameters.reshape(size, size)
+    return factor.T @ factor
+
+
+def overlap_jacobians(model: Model, grams: Float[np.ndarray, "networks D D"]) -> Float[np.ndarray, "networks numbers overlaps"]:
     """The derivatives of the residuals with respect to the overlaps."""
     factors = np.linalg.cholesky(grams).swapaxes(-1, -2)
     derivatives = model.jacobians(factors.reshape(len(factors), -1), 0)[1]
