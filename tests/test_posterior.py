@@ -11,7 +11,7 @@ import overlaps as ov
 from overlaps.inference._measurements import Model, measurements_of
 from overlaps.inference._nearest_twins import group, nearest, twin_maps
 from overlaps.inference._posterior import log_prior
-from overlaps.inference._straight import Straight, most_probable, points_inside
+from overlaps.inference._straight import Straight, points_inside, probable
 
 TRUTH, RNN = ov.Overlaps.random(3, n=50), ov.RNN(dt=0.25)
 PHASE = ov.Phase("A", ov.tasks.exponential_filter(0.2, horizon=5.0), ov.GradientDescent(2e-2, steps=60))
@@ -58,7 +58,7 @@ def test_chains_start_at_networks_that_learn():
     np.testing.assert_array_equal(points_inside(coordinates, model, points), points)
 
 
-def test_the_coordinates_start_from_the_most_probable_network():
+def test_the_coordinates_start_from_the_probable_network():
     """If G itself is measured, and the measured T is diagonal, the density is highest at max(T - noise^2 / (2 spread^2), 0)."""
     layout, noise, spread = TRUTH.layout, 0.1, 0.25
     measured = np.array([1.0, 0.05, 0.4, 2.0])
@@ -72,9 +72,12 @@ def test_the_coordinates_start_from_the_most_probable_network():
         slopes = [(residuals(places + step, owners) - residuals(places - step, owners)) / 2e-2 for step in steps]
         return residuals(places, owners), np.stack(slopes, axis=-1)
 
-    found = most_probable(SimpleNamespace(layout=layout, residuals=residuals, jacobians=jacobians), TRUTH.gram, spread)
+    model = SimpleNamespace(layout=layout, residuals=residuals, jacobians=jacobians)
+    found = probable(model, TRUTH.gram, spread)
     expected = np.maximum(measured - noise**2 / (2 * spread**2), 0)
     np.testing.assert_allclose(found, np.diag(expected), atol=2e-3)
+    near = np.diag(expected + 0.5 * noise)  # -2 log density differs by 0.5^2 for each of four overlaps
+    np.testing.assert_array_equal(probable(model, near, spread), near)
 
 
 def test_draws_become_the_nearest_of_their_twins():

@@ -17,7 +17,7 @@ from overlaps.inference._fit import SLOTS, fit, layout_of
 from overlaps.inference._measurements import Model, curves_of, measurements_of, require_one_subject
 from overlaps.inference._nearest_twins import nearest_twins
 from overlaps.inference._path_noise import with_path_noise
-from overlaps.inference._straight import Straight, most_probable, points_inside, straight
+from overlaps.inference._straight import Straight, points_inside, probable, straight
 from overlaps.learning import BARRIERS_STAY, compiled, describe
 
 WIDTH = 4.0  # of the first interval of the sampler, in coordinates whose standard deviation is about 1
@@ -85,7 +85,7 @@ def posterior(
     measured = with_path_noise(measured, [Overlaps(gram, *layout)], key)
     slots = min(SLOTS, starts if start is None else start.gram[..., 0, 0].size)  # `fit` has compiled the model for so many
     model, spread = Model(measured, layout, slots), scale / np.sqrt(layout.size + 1)
-    coordinates = straight(model, most_probable(model, gram, spread), scale * spread)
+    coordinates = straight(model, probable(model, gram, spread), scale * spread)
     first, second = jax.random.split(key)
     with jax.enable_x64(True):
         begin = np.asarray(jax.random.normal(first, (chains, len(layout.pairs))))

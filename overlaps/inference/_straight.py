@@ -84,11 +84,14 @@ def points_inside(
         points[~inside] *= CLOSER
 
 
-def most_probable(model: Model, gram: Float[np.ndarray, "D D"], spread: float) -> Float[np.ndarray, "D D"]:
-    """The overlap matrix of the highest posterior density to which Levenberg and Marquardt's method leads from a fit.
+def probable(model: Model, gram: Float[np.ndarray, "D D"], spread: float) -> Float[np.ndarray, "D D"]:
+    """The overlap matrix of a fit, or one that the posterior finds far more probable.
 
-    Up to a constant, -2 times the logarithm of the density is chi2 + tr G / spread^2. With G = F^T F, the trace is the sum of
-    the squares of the entries of F. So these entries, divided by `spread`, are residuals, too.
+    With large noise, the fit follows the noise to networks that the prior finds improbable, and the curves of some of them
+    change steeply. Up to a constant, -2 times the logarithm of the posterior density is chi2 + tr G / spread^2. With G = F^T F,
+    the trace is the sum of the squares of the entries of F. So these entries, divided by `spread`, are residuals, too, and the
+    method of Levenberg and Marquardt leads from the fit to the highest density near it. A typical draw lies below it by about
+    the number of overlaps. If the fit is not further below, it stays.
     """
     size = model.layout.size
     prior = np.eye(size * size) / spread
@@ -101,8 +104,11 @@ def most_probable(model: Model, gram: Float[np.ndarray, "D D"], spread: float) -
         every = np.broadcast_to(prior, (len(places), *prior.shape))
         return np.concatenate([found, places @ prior], axis=1), np.concatenate([derivatives, every], axis=1)
 
-    start = np.asarray(Overlaps(gram, *model.layout).factor).reshape(1, -1)
-    factor = least_squares(residuals, jacobians, start, np.zeros(1, int), 1, STEPS).parameters.reshape(size, size)
+    start, owner = np.asarray(Overlaps(gram, *model.layout).factor).reshape(1, -1), np.zeros(1, int)
+    highest = least_squares(residuals, jacobians, start, owner, 1, STEPS)
+    if np.sum(residuals(start, owner) ** 2) - highest.chi2[0] <= len(model.layout.pairs):
+        return gram
+    factor = highest.parameters.reshape(size, size)
     return factor.T @ factor
 
 
