@@ -21,6 +21,7 @@ from overlaps.inference._straight import Straight, points_inside, probable, stra
 from overlaps.learning import BARRIERS_STAY, compiled, describe
 
 WIDTH = 4.0  # of the first interval of the sampler, in coordinates whose standard deviation is about 1
+ELLIPSES = 5  # of factors, in each draw
 AGREE, ENOUGH = 1.01, 400  # the largest r_hat and the smallest effective sample size of draws to be trusted
 
 
@@ -137,22 +138,47 @@ def _sample(
     from blackjax.mcmc.slice import stepping_out
 
     layout = arguments[2].layout
+    size = layout.size
+
+    def log_likelihood(gram: AnyArray) -> AnyArray:
+        root = jnp.linalg.cholesky(gram)  # NaN unless positive definite
+        density = -jnp.sum(curves_of(root.T.ravel(), jnp.zeros((), int), *arguments)[0] ** 2) / 2
+        return jnp.where(jnp.isfinite(density), density, -jnp.inf)
 
     def log_density(z: AnyArray) -> AnyArray:
         sigma = coordinates.overlaps(z)
-        root = jnp.linalg.cholesky(layout.matrix(sigma))  # NaN unless positive definite
-        found = curves_of(root.T.ravel(), jnp.zeros((), int), *arguments)[0]
-        density = log_prior(sigma, layout, spread) - jnp.sum(found**2) / 2
-        return jnp.where(jnp.isfinite(density), density, -jnp.inf)
+        return log_prior(sigma, layout, spread) + log_likelihood(layout.matrix(sigma))
 
-    sampler: Any = blackjax.coordinate_slice(log_density, initial_widths=WIDTH, interval=stepping_out)
+    def gram_of(factor: AnyArray) -> AnyArray:
+        factor = factor.reshape(size + 1, size)
+        return factor.T @ factor
+
+    along_axes: Any = blackjax.coordinate_slice(log_density, initial_widths=WIDTH, interval=stepping_out)
+    along_ellipse: Any = blackjax.elliptical_slice(
+        lambda factor: log_likelihood(gram_of(factor)), mean=jnp.zeros(()), cov=jnp.full(size * (size + 1), spread**2)
+    )
 
     def chain(key: Any, point: AnyArray) -> Any:
         def step(state: Any, key: Any) -> Any:
-            state, _ = sampler.step(key, state)
-            sigma = coordinates.overlaps(state.position)
-            return state, (sigma, 2 * (log_prior(sigma, layout, spread) - state.logdensity))
+            first, second, third = jax.random.split(key, 3)
+            state, _ = along_axes.step(first, state)
+            factor = random_factor(second, layout.matrix(coordinates.overlaps(state.position)))
+            moved = jax.lax.scan(
+                lambda place, key: (along_ellipse.step(key, place)[0], None),
+                along_ellipse.init(factor.ravel()),
+                jax.random.split(third, ELLIPSES),
+            )[0]
+            sigma = layout.listed(gram_of(moved.position))
+            density = log_prior(sigma, layout, spread) + moved.logdensity
+            return state._replace(position=coordinates.coordinates(sigma), logdensity=density), (sigma, -2 * moved.logdensity)
 
-        return jax.lax.scan(step, sampler.init(point), jax.random.split(key, draws))[1]
+        return jax.lax.scan(step, along_axes.init(point), jax.random.split(key, draws))[1]
 
     return jax.vmap(chain)(keys, begin)
+
+
+def random_factor(key: Any, gram: Float[AnyArray, "D D"]) -> Float[AnyArray, "rows D"]:
+    """One of the (D + 1) x D matrices F with F^T F = G, all equally probable."""
+    normal = jax.random.normal(key, (len(gram) + 1, len(gram)))
+    orthonormal = jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(normal.T @ normal), normal.T, lower=True).T
+    return orthonormal @ jnp.linalg.cholesky(gram).T

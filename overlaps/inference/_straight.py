@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -33,6 +34,16 @@ class Straight(NamedTuple):
     def overlaps(self, z: Float[AnyArray, " coordinates"]) -> Float[AnyArray, " overlaps"]:
         """The overlaps at the coordinates z."""
         return self.centre + self.directions @ (z + jnp.einsum("ijk,j,k->i", self.bend, z, z))
+
+    def coordinates(self, sigma: Float[AnyArray, " overlaps"]) -> Float[AnyArray, " coordinates"]:
+        """The coordinates of overlaps. The last ones come first, since `bend` moves each of them by those behind it."""
+        linear = jnp.linalg.solve(self.directions, sigma - self.centre)
+        last = len(linear) - 1
+
+        def one_more(done: AnyArray, z: AnyArray) -> AnyArray:
+            return z.at[last - done].add(-z @ self.bend[last - done] @ z)
+
+        return jax.lax.fori_loop(0, len(linear), one_more, linear)
 
 
 def straight(model: Model, gram: Float[np.ndarray, "D D"], spread: float) -> Straight:
