@@ -3,6 +3,7 @@
 import sys
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 import scipy.stats
@@ -10,7 +11,7 @@ import scipy.stats
 import overlaps as ov
 from overlaps.inference._measurements import Model, measurements_of
 from overlaps.inference._nearest_twins import group, nearest, twin_maps
-from overlaps.inference._posterior import log_prior
+from overlaps.inference._posterior import log_prior, random_factor
 from overlaps.inference._straight import Straight, points_inside, probable
 
 TRUTH, RNN = ov.Overlaps.random(3, n=50), ov.RNN(dt=0.25)
@@ -39,6 +40,20 @@ def test_the_map_to_straight_coordinates_keeps_volumes():
             (np.asarray(coordinates.overlaps(z + one)) - np.asarray(coordinates.overlaps(z - one))) / 2e-2 for one in steps
         ]
         assert abs(np.linalg.det(slopes) - 1) < 1e-10
+        with jax.enable_x64(True):
+            np.testing.assert_allclose(coordinates.coordinates(coordinates.overlaps(z)), z, atol=1e-12)
+
+
+def test_random_factors_belong_to_their_overlaps_and_have_no_direction():
+    gram = np.asarray(TRUTH.gram)
+    with jax.enable_x64(True):
+        keys = jax.random.split(jax.random.key(0), 4000)
+        factors = np.asarray(jax.jit(jax.vmap(random_factor, in_axes=(0, None)))(keys, gram))
+    np.testing.assert_allclose(factors.swapaxes(1, 2) @ factors, np.broadcast_to(gram, (4000, 4, 4)), atol=1e-12)
+    columns = factors[..., 0] / np.sqrt(gram[0, 0])  # a random point on the unit sphere in five dimensions
+    assert np.all(np.abs(columns.mean(axis=0)) < 4 / np.sqrt(5 * 4000))
+    square = scipy.stats.beta(0.5, 2)  # of the square of a coordinate
+    assert np.all(np.abs(np.mean(columns**2, axis=0) - square.mean()) < 4 * square.std() / np.sqrt(4000))
 
 
 def test_chains_start_at_networks_that_learn():
@@ -136,14 +151,14 @@ def prior_draws():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("noise", [0.3, 0.5, 1e6])
+@pytest.mark.parametrize("noise", [0.3, 1e6])
+@pytest.mark.filterwarnings("ignore:The draws may not represent")
 def test_draws_follow_weighted_draws_of_the_prior(prior_draws, noise):
     """Draws of the prior, weighted by the likelihood, have the posterior distribution: its means and its quantiles."""
     diagnostics = pytest.importorskip("blackjax.diagnostics")
-    with pytest.warns(RuntimeWarning, match="The draws may not represent"):  # too few draws
-        found = drawn(noise)
+    found = drawn(noise)
     assert found["sigma"].dims == ("chain", "draw", "overlap")
-    assert np.all(found["r_hat"] < 1.1)
+    assert np.all(found["r_hat"] < 1.02)
     sigma, curves = prior_draws
     data = ov.inference.observations(TRUTH, PHASE, RNN, noise=noise, noise_key=1, saves=4).values
     chi2 = np.sum(((curves - data) / noise) ** 2, axis=(1, 2, 3, 4))
@@ -153,7 +168,7 @@ def test_draws_follow_weighted_draws_of_the_prior(prior_draws, noise):
     effective = 1 / np.sum(weights**2)
     assert effective > 500
     independent = np.asarray(diagnostics.effective_sample_size(drawn_values))
-    assert np.all(independent > 50)
+    assert np.all(independent > 400)
     for index in range(known.shape[1]):
         values, ours, error = known[:, index], drawn_values[..., index], np.sqrt(1 / independent[index] + 1 / effective)
         mean = weights @ values
@@ -180,11 +195,12 @@ def test_with_small_noise_draws_are_as_the_fisher_information_says():
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The draws may not represent")
 def test_along_j_the_prior_speaks():
     pytest.importorskip("blackjax")
-    found = drawn(1e-5)
-    assert np.all(found["r_hat"] < 1.1)
+    with pytest.warns(RuntimeWarning, match="The draws may not represent"):  # too few draws
+        found = drawn(1e-5)
+    assert np.any(found["effective_sample_size"] < 400)
+    assert np.all(found["r_hat"] < 1.05)
     weakest = found["component"].values[-1]
     assert abs(weakest @ TRUTH.layout.listed(np.diag([1.0, 1.0, -1.0, -1.0])) / 2) > 0.999
     # On the line G + eps J the trace is the same, so eps is uniform up to the ends, where G is singular.

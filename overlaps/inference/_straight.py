@@ -38,10 +38,10 @@ class Straight(NamedTuple):
     def coordinates(self, sigma: Float[AnyArray, " overlaps"]) -> Float[AnyArray, " coordinates"]:
         """The coordinates of overlaps. The last ones come first, since `bend` moves each of them by those behind it."""
         linear = jnp.linalg.solve(self.directions, sigma - self.centre)
-        last = len(linear) - 1
+        bend, last = jnp.asarray(self.bend), len(linear) - 1
 
         def one_more(done: AnyArray, z: AnyArray) -> AnyArray:
-            return z.at[last - done].add(-z @ self.bend[last - done] @ z)
+            return z.at[last - done].add(-z @ bend[last - done] @ z)
 
         return jax.lax.fori_loop(0, len(linear), one_more, linear)
 
