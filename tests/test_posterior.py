@@ -16,7 +16,7 @@ from overlaps.inference._straight import Straight, points_inside, probable
 
 TRUTH, RNN = ov.Overlaps.random(3, n=50), ov.RNN(dt=0.25)
 PHASE = ov.Phase("A", ov.tasks.exponential_filter(0.2, horizon=5.0), ov.GradientDescent(2e-2, steps=60))
-DRAWS, WARMUP = 400, 50
+DRAWS, WARMUP = 600, 50
 LABELS = [pair.label for pair in TRUTH.layout.pairs]
 VU = LABELS.index("vu")
 
@@ -184,7 +184,7 @@ def test_draws_follow_weighted_draws_of_the_prior(prior_draws, noise):
 def test_with_small_noise_draws_are_as_the_fisher_information_says():
     pytest.importorskip("blackjax")
     found = drawn(1e-8)  # larger errors along J bend the others
-    assert np.all(found["r_hat"] < 1.05)
+    assert np.all(found["r_hat"] < 1.1)
     assert not found["null"].any()
     shift = (found["sigma"].values - found["fitted_sigma"].values) @ found["component"].values.T
     scaled = (shift * found["singular_value"].values).reshape(-1, 10)
@@ -200,7 +200,7 @@ def test_along_j_the_prior_speaks():
     with pytest.warns(RuntimeWarning, match="The draws may not represent"):  # too few draws
         found = drawn(1e-5)
     assert np.any(found["effective_sample_size"] < 400)
-    assert np.all(found["r_hat"] < 1.05)
+    assert np.all(found["r_hat"] < 1.1)
     weakest = found["component"].values[-1]
     assert abs(weakest @ TRUTH.layout.listed(np.diag([1.0, 1.0, -1.0, -1.0])) / 2) > 0.999
     # On the line G + eps J the trace is the same, so eps is uniform up to the ends, where G is singular.

@@ -21,7 +21,8 @@ from overlaps.inference._straight import Straight, points_inside, probable, stra
 from overlaps.learning import BARRIERS_STAY, compiled, describe
 
 WIDTH = 4.0  # of the first interval of the sampler, in coordinates whose standard deviation is about 1
-ELLIPSES = 5  # of factors, in each draw
+ELLIPSES = 5  # in each draw
+NARROW = 0.01  # ellipses help if the curves leave each direction at least this part of its width in the prior
 AGREE, ENOUGH = 1.01, 400  # the largest r_hat and the smallest effective sample size of draws to be trusted
 
 
@@ -92,7 +93,9 @@ def posterior(
         begin = np.asarray(jax.random.normal(first, (chains, len(layout.pairs))))
         begin = points_inside(coordinates, model, begin)
         keys = jax.random.split(second, chains)
-        sampled = _programs()(keys, begin, coordinates, np.array(spread), model.arguments, draws + warmup)
+        narrowest = np.min(np.linalg.norm(coordinates.directions, axis=0)) / (scale * spread)
+        ellipses = np.array(ELLIPSES if narrowest > NARROW else 0)
+        sampled = _programs()(keys, begin, coordinates, np.array(spread), ellipses, model.arguments, draws + warmup)
         sigma, chi2 = (np.asarray(value)[:, warmup:] for value in sampled)
         sigma = nearest_twins(sigma, model, np.asarray(coordinates.centre))
         combination = sigma @ fitted["component"].values.T
@@ -132,7 +135,7 @@ def log_prior(sigma: Float[AnyArray, " overlaps"], layout: Layout, spread: AnyAr
 
 
 def _sample(
-    keys: Any, begin: AnyArray, coordinates: Straight, spread: AnyArray, arguments: Any, draws: int
+    keys: Any, begin: AnyArray, coordinates: Straight, spread: AnyArray, ellipses: AnyArray, arguments: Any, draws: int
 ) -> tuple[AnyArray, AnyArray]:
     import blackjax
     from blackjax.mcmc.slice import stepping_out
@@ -163,11 +166,12 @@ def _sample(
             first, second, third = jax.random.split(key, 3)
             state, _ = along_axes.step(first, state)
             factor = random_factor(second, layout.matrix(coordinates.overlaps(state.position)))
-            moved = jax.lax.scan(
-                lambda place, key: (along_ellipse.step(key, place)[0], None),
+            moved = jax.lax.fori_loop(
+                0,
+                ellipses,
+                lambda number, place: along_ellipse.step(jax.random.fold_in(third, number), place)[0],
                 along_ellipse.init(factor.ravel()),
-                jax.random.split(third, ELLIPSES),
-            )[0]
+            )
             sigma = layout.listed(gram_of(moved.position))
             density = log_prior(sigma, layout, spread) + moved.logdensity
             return state._replace(position=coordinates.coordinates(sigma), logdensity=density), (sigma, -2 * moved.logdensity)
