@@ -2,6 +2,7 @@
 
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +17,7 @@ from overlaps.inference._straight import Straight, points_inside, probable
 
 TRUTH, RNN = ov.Overlaps.random(3, n=50), ov.RNN(dt=0.25)
 PHASE = ov.Phase("A", ov.tasks.exponential_filter(0.2, horizon=5.0), ov.GradientDescent(2e-2, steps=60))
-DRAWS, WARMUP = 600, 50
+DRAWS, WARMUP = 400, 50
 LABELS = [pair.label for pair in TRUTH.layout.pairs]
 VU = LABELS.index("vu")
 
@@ -64,7 +65,7 @@ def test_chains_start_at_networks_that_learn():
         grams = factors.reshape(-1, 4, 4).swapaxes(1, 2) @ factors.reshape(-1, 4, 4)
         return np.where(layout.listed(grams)[:, [VU]] > 0.1, np.inf, 1.0)
 
-    model = SimpleNamespace(layout=layout, residuals=residuals)
+    model: Any = SimpleNamespace(layout=layout, residuals=residuals)
     far = 5 * np.random.default_rng(0).standard_normal((20, count))
     points = points_inside(coordinates, model, far)
     sigma = np.array([coordinates.overlaps(z) for z in points])
@@ -87,8 +88,8 @@ def test_the_coordinates_start_from_the_probable_network():
         slopes = [(residuals(places + step, owners) - residuals(places - step, owners)) / 2e-2 for step in steps]
         return residuals(places, owners), np.stack(slopes, axis=-1)
 
-    model = SimpleNamespace(layout=layout, residuals=residuals, jacobians=jacobians)
-    found = probable(model, TRUTH.gram, spread)
+    model: Any = SimpleNamespace(layout=layout, residuals=residuals, jacobians=jacobians)
+    found = probable(model, np.asarray(TRUTH.gram), spread)
     expected = np.maximum(measured - noise**2 / (2 * spread**2), 0)
     np.testing.assert_allclose(found, np.diag(expected), atol=2e-3)
     near = np.diag(expected + 0.5 * noise)  # -2 log density differs by 0.5^2 for each of four overlaps
@@ -184,7 +185,7 @@ def test_draws_follow_weighted_draws_of_the_prior(prior_draws, noise):
 def test_with_small_noise_draws_are_as_the_fisher_information_says():
     pytest.importorskip("blackjax")
     found = drawn(1e-8)  # larger errors along J bend the others
-    assert np.all(found["r_hat"] < 1.1)
+    assert np.all(found["r_hat"] < 1.05)
     assert not found["null"].any()
     shift = (found["sigma"].values - found["fitted_sigma"].values) @ found["component"].values.T
     scaled = (shift * found["singular_value"].values).reshape(-1, 10)
@@ -200,7 +201,7 @@ def test_along_j_the_prior_speaks():
     with pytest.warns(RuntimeWarning, match="The draws may not represent"):  # too few draws
         found = drawn(1e-5)
     assert np.any(found["effective_sample_size"] < 400)
-    assert np.all(found["r_hat"] < 1.1)
+    assert found["r_hat"][-1] < 1.02
     weakest = found["component"].values[-1]
     assert abs(weakest @ TRUTH.layout.listed(np.diag([1.0, 1.0, -1.0, -1.0])) / 2) > 0.999
     # On the line G + eps J the trace is the same, so eps is uniform up to the ends, where G is singular.

@@ -44,11 +44,16 @@ def posterior(
 ) -> xr.Dataset:
     """Random draws from the posterior distribution of overlaps, given curves that were observed during learning.
 
-    The chains start beside the result of `fit`, and the slice sampler of blackjax moves them (Neal, Annals of Statistics 31,
-    705, 2003). It needs no derivatives, and it may meet the boundary of the positive semi-definite matrices. Its coordinates
-    follow the bent valleys of overlaps with nearly equal curves. Each chain stays near the fit, as far as the curves tell it
-    from its discrete twins: `fit` lists the twins, which are as probable. Along directions of overlap space that the curves do
-    not show, the draws only reflect the prior (docs/fitting.md).
+    The chains start beside the result of `fit`, or beside a more probable network if the prior finds the fit improbable. The
+    slice sampler of blackjax moves them (Neal, Annals of Statistics 31, 705, 2003). It needs no derivatives, and it may meet
+    the boundary of the positive semi-definite matrices. Its coordinates follow the bent valleys of overlaps with nearly equal
+    curves. Where the noise is large, elliptical slice sampling also moves a factor of G (Murray, Adams and MacKay, AISTATS,
+    2010). Discrete twins, as `fit` lists them, may be as probable: `sigma` then holds that twin of each draw whose curves are
+    nearest to those at the origin of the coordinates, to first order. Along directions of overlap space that the curves do not
+    show, the draws only reflect the prior (docs/fitting.md).
+
+    The draws are tested against other methods for small noise and for noise as large as the curves. In between, valleys may be
+    so long and bent that chains do not agree. `r_hat` and a warning tell.
 
     The prior: the density of G is proportional to exp(-(D + 1) tr G / (2 scale^2)), so that all G of the same trace are equally
     probable. This is the Wishart distribution with D + 1 degrees of freedom and the mean scale^2 times the identity: that of

@@ -1,6 +1,6 @@
 """Coordinates of overlap space in which the posterior of overlaps is close to a standard normal distribution."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +40,7 @@ class Straight(NamedTuple):
         linear = jnp.linalg.solve(self.directions, sigma - self.centre)
         bend, last = jnp.asarray(self.bend), len(linear) - 1
 
-        def one_more(done: AnyArray, z: AnyArray) -> AnyArray:
+        def one_more(done: Any, z: Any) -> Any:
             return z.at[last - done].add(-z @ bend[last - done] @ z)
 
         return jax.lax.fori_loop(0, len(linear), one_more, linear)
