@@ -11,7 +11,7 @@ import scipy.stats
 
 import overlaps as ov
 from overlaps.inference._measurements import Model, measurements_of
-from overlaps.inference._nearest_twins import group, nearest, twin_maps
+from overlaps.inference._nearest_twins import group, nearest, nearest_twins, twin_maps
 from overlaps.inference._posterior import log_prior, random_factor
 from overlaps.inference._straight import Straight, points_inside, probable
 
@@ -109,6 +109,29 @@ def test_draws_become_the_nearest_of_their_twins():
             np.linalg.norm((found - centre) @ slopes.T, axis=-1)
             <= np.linalg.norm((sigma @ one.T - centre) @ slopes.T, axis=-1) + 1e-12
         )
+
+
+def test_only_networks_with_equal_chi2_are_twins():
+    layout = TRUTH.layout
+
+    def residuals(places, owners):  # mm and zu^2 change under the transposition, and not with signs
+        factors = places.reshape(-1, 4, 4)
+        sigma = layout.listed(factors.swapaxes(1, 2) @ factors)
+        return np.stack([sigma[:, LABELS.index("mm")], sigma[:, LABELS.index("zu")] ** 2], axis=-1)
+
+    def jacobians(places, owners):
+        slopes = [(residuals(places + step, owners) - residuals(places - step, owners)) / 2e-4 for step in 1e-4 * np.eye(16)]
+        return residuals(places, owners), np.stack(slopes, axis=-1)
+
+    model: Any = SimpleNamespace(layout=layout, residuals=residuals, jacobians=jacobians)
+    factors = np.random.default_rng(0).standard_normal((2, 6, 5, 4))
+    sigma, centre = layout.listed(factors.swapaxes(-1, -2) @ factors), layout.listed(np.asarray(TRUTH.gram))
+    found, flipped = nearest_twins(sigma, model, centre), np.array([label in ["zu", "vm", "mu", "zv"] for label in LABELS])
+    np.testing.assert_array_equal(found[..., ~flipped], sigma[..., ~flipped])
+    np.testing.assert_array_equal(np.abs(found), np.abs(sigma))
+    zu = LABELS.index("zu")
+    assert np.all(found[..., zu] * centre[zu] > 0)  # the sign in which zu is nearer
+    assert np.any(found != sigma)
 
 
 def test_without_the_sampler_the_error_says_what_to_install(monkeypatch):
