@@ -34,9 +34,20 @@ def runs(neurons: int, saves: int = 121) -> xr.DataTree:
     nodes = {f"theory {seed:g}": plateau_flow(RATE, FREQUENCY, times, seed, FROZEN) for seed in SEEDS}
     escape = escape_rate(RATE, FREQUENCY, FROZEN)
     nodes["ends"] = xr.Dataset({"time": ("seed", np.log(1 / np.array(SEEDS)) / escape)}, {"seed": list(SEEDS)})
-    nodes["network"] = run.drop_vars(["initial_W", "final_W"])
+    nodes["network"] = run.drop_vars(["initial_W", "final_W"]).assign(_leading(run))
     nodes["responses"] = _responses(final_state(run))
     return xr.DataTree.from_dict(nodes)
+
+
+def _leading(run: xr.Dataset) -> dict[str, xr.DataArray]:
+    """The outlier: at each time the eigenvalue with the largest real part, of a pair the one above the real line.
+
+    Both of a pair couple input and readout alike. So the coupling at the end, by which `learn` chooses the outlier, does not
+    tell which one is the larger as long as they are real.
+    """
+    place = run["eigenvalue_real"].argmax("eigenvalue")
+    real, imag = (run[f"eigenvalue_{part}"].isel(eigenvalue=place) for part in ("real", "imag"))
+    return {"outlier_real": run["outlier_real"].copy(data=real), "outlier_imag": run["outlier_imag"].copy(data=abs(imag))}
 
 
 def _responses(trained: Any) -> xr.Dataset:
