@@ -100,6 +100,14 @@ def test_matrices_that_are_no_covariance(covariance, message):
         Correlated(covariance).whitening(np.zeros((1, 2)))
 
 
+def test_a_matrix_that_rounding_makes_asymmetric_is_a_covariance():
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((30, 30))).Q
+    rounded = turn @ np.linalg.inv(turn)
+    assert not np.array_equal(rounded, rounded.T)
+    found = Correlated(rounded).whitening(np.zeros((1, 30))).matrix[0]
+    np.testing.assert_allclose(found, np.eye(30), atol=1e-13)
+
+
 def curves():
     times = np.linspace(0, 2.4, 7)
     dims = ("time", "lag", "readout", "input")
