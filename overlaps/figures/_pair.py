@@ -80,9 +80,11 @@ def _draw(tree: xr.DataTree) -> Any:
         for name, line in (("outlier_real", "-"), ("outlier_imag", "--")):
             outlier.plot(theory["time"], theory[name], line, color=f"C{index}")
     loss.plot(some["time"], some["loss"], color="k", label="network", **CIRCLES)
-    for name in ("outlier_real", "outlier_imag"):
-        outlier.plot(some["time"], some[name], color="k", **CIRCLES)
-        outlier.axhline(1 - RATE if name == "outlier_real" else FREQUENCY, color="0.5", linestyle=":", linewidth=0.8)
+    upper = some["eigenvalue_real"].argmax("eigenvalue")  # on the plateau, the larger one of the two real eigenvalues
+    outlier.plot(some["time"], some["eigenvalue_real"].isel(eigenvalue=upper), color="k", **CIRCLES)
+    outlier.plot(some["time"], abs(some["eigenvalue_imag"].isel(eigenvalue=upper)), color="k", **CIRCLES)
+    for height in (1 - RATE, FREQUENCY):
+        outlier.axhline(height, color="0.5", linestyle=":", linewidth=0.8)
     loss.set(xlabel="learning time", ylabel="loss (1 / tau)", yscale="log")
     loss.legend(loc="lower left")
     outlier.set(xlabel="learning time", ylabel="outlier of W")
