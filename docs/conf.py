@@ -89,6 +89,9 @@ def _public() -> dict[str, str]:
 def _copy_page_to_play_with(app, exception) -> None:
     if exception is None and (HERE / "explore").exists():
         shutil.copytree(HERE / "explore", Path(app.outdir) / "explore", dirs_exist_ok=True)
+        page = Path(app.outdir) / "explore/index.html"
+        back = '<p><a href="../index.html">What this is, and the Python library</a></p>'
+        page.write_text(page.read_text().replace("<!-- site -->", back))
 
 
 def setup(app) -> None:

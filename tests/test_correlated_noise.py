@@ -10,8 +10,9 @@ import scipy.stats
 import xarray as xr
 
 import overlaps as ov
-from overlaps.inference import _fit
+from overlaps.inference import _fit, _path_noise
 from overlaps.inference._correlated import Correlated
+from overlaps.inference._measurements import measurements_of
 from overlaps.learning import describe, restore
 from tests.systems import label_noise as systems
 
@@ -100,6 +101,14 @@ def test_matrices_that_are_no_covariance(covariance, message):
         Correlated(covariance).whitening(np.zeros((1, 2)))
 
 
+def test_a_matrix_that_rounding_makes_asymmetric_is_a_covariance():
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((30, 30))).Q
+    rounded = turn @ np.linalg.inv(turn)
+    assert not np.array_equal(rounded, rounded.T)
+    found = Correlated(rounded).whitening(np.zeros((1, 30))).matrix[0]
+    np.testing.assert_allclose(found, np.eye(30), atol=1e-13)
+
+
 def curves():
     times = np.linspace(0, 2.4, 7)
     dims = ("time", "lag", "readout", "input")
@@ -118,6 +127,22 @@ def test_what_correlated_noise_is_not_for():
         ov.inference.fit(data, protocol(0.1), RNN, noise=counts)
     with pytest.raises(ValueError, match="`noise` must be Gaussian, but Counts came"):
         ov.inference.path_noise(TRUTH, protocol(0.1), RNN, noise=counts)
+
+
+@pytest.mark.parametrize(("rows", "least"), [(6, 1024), (61, 2 * 122 * 6)])
+def test_there_are_more_paths_than_numbers(rows, least, monkeypatch):
+    def paths(_experiment, _state, _key, draws):
+        taken.append(draws)
+        return np.random.default_rng(0).standard_normal((draws, 2 * rows * 6))
+
+    taken = []
+    monkeypatch.setattr(_path_noise, "_paths", paths)
+    times = np.concatenate([np.linspace(0, 1.2, rows), np.linspace(1.2, 2.4, rows)])
+    coordinates = {"time": times, "lag": np.arange(6) * RNN.dt}
+    data = xr.DataArray(np.zeros((2 * rows, 6, 1, 1)), coordinates, curves().dims, "impulse_response")
+    measured = measurements_of(data, protocol(0.1), RNN, 1e-3, None, None)
+    _path_noise.with_path_noise(measured, [TRUTH], jax.random.key(0))
+    assert taken == [least]
 
 
 @pytest.mark.slow

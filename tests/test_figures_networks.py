@@ -140,4 +140,6 @@ def test_the_plateau_is_longer_by_the_logarithm_of_the_rotation():
     assert np.allclose(np.diff(ends), np.diff(tree["ends"]["time"]), rtol=0.02)
     theory = tree[f"theory {_pair.SEEDS[1]:g}"].to_dataset().interp(time=tree["network"]["time"])
     assert np.allclose(theory["loss"], tree["network"]["loss"], rtol=0, atol=0.05)  # steps against a flow
+    for part in ("real", "imag"):
+        assert np.allclose(theory[f"outlier_{part}"], tree["network"][f"outlier_{part}"], rtol=0, atol=0.05)
     assert np.allclose(tree["responses"]["end"], tree["responses"]["target"], rtol=0, atol=1e-3)

@@ -137,6 +137,7 @@ def test_error_bars_broadcast_to_the_data_of_all_subjects():
         ({"observations": curves(lag=[0.0, 1.1, 2.0])}, "must be whole multiples of dt = 0.25, but 1.1 came"),
         ({"observations": curves(lag=[0.0, 1.0, 7.0])}, "must have lags up to 5, the horizon of the task, but the lag 7 came"),
         ({"observations": curves() - 1, "noise": ov.inference.Counts(5, jax.nn.sigmoid)}, "between 0 and the number of trials"),
+        ({"noise": ov.inference.Counts(np.ones((5, 1, 1)), jax.nn.sigmoid)}, "`noise` must broadcast to the shape"),
         ({"noise": xr.DataArray(np.ones(4), dims="lag")}, "`noise` must have dims and coordinates of the observations"),
         ({"rnn": ov.RNN("erf", dt=0.25), "start": TRUTH}, "must have a linear phi to have an impulse response"),
         ({"start": ov.Overlaps.random(0, 1, 2, 1)}, "`start` must have 1 inputs and 1 readouts"),

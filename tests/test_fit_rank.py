@@ -1,10 +1,13 @@
 """Fits of rank 2, and the choice of the rank, against known networks and a plain computation of the held-out likelihood."""
 
+import jax
 import numpy as np
 import pytest
 import scipy.linalg
 import scipy.optimize
+import scipy.special
 import scipy.stats
+import xarray as xr
 
 import overlaps as ov
 from overlaps.inference import _choose_rank, _fit
@@ -80,3 +83,27 @@ def test_the_rank_is_that_of_the_network_by_the_likelihood_of_hidden_points(rank
     np.testing.assert_allclose(found["difference_error"], below.std(axis=1) * np.sqrt(hidden.sum()), rtol=1e-7, atol=1e-7)
     shared = hidden.sum() * np.log(noise * np.sqrt(2 * np.pi))
     np.testing.assert_allclose(found["log_likelihood"] - shared, each.sum(axis=1), rtol=1e-7)
+
+
+@pytest.mark.slow
+def test_counts_of_errors_are_compared_by_their_binomial_likelihood(monkeypatch):
+    phase = ov.Phase("A", ov.tasks.exponential_filter(0.2, horizon=2.0), ov.GradientDescent(5e-2, steps=12))
+    counts = ov.inference.Counts(20.0, jax.nn.sigmoid)
+    nets = {1: ov.Overlaps.random(0), 2: ov.Overlaps.random(1, 2, n=6)}
+    seen = []
+
+    def known(observations, _protocol, _rnn, _start, _noise, rank, *_):
+        seen.append(observations)
+        gram = (("vector", "vector_"), np.asarray(nets[rank].gram))
+        return xr.Dataset({"gram": gram, "chi2": 0.0, "p_value": 1.0}, attrs={"fit": "{}"})
+
+    monkeypatch.setattr(_choose_rank, "fit", known)
+    data = ov.inference.observations(nets[1], phase, RNN, noise=counts, noise_key=3, saves=5)
+    found = ov.inference.choose_rank(data.transpose("lag", ...), phase, RNN, noise=counts, starts=1)
+    hidden = np.isnan(seen[0].transpose(*data.dims).values)
+    assert 0 < hidden.sum() < hidden.size
+    curves = [ov.inference.observations(net, phase, RNN, saves=5).values[hidden] for net in nets.values()]
+    each = np.array([scipy.stats.binom.logpmf(data.values[hidden], 20, scipy.special.expit(one)) for one in curves])
+    below = each[np.argmax(each.sum(axis=1))] - each
+    np.testing.assert_allclose(found["difference"], below.sum(axis=1), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found["difference_error"], below.std(axis=1) * np.sqrt(hidden.sum()), rtol=1e-9, atol=1e-9)

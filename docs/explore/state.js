@@ -143,7 +143,9 @@ for name, style, first, last, run in zip(("network", "twin"), ("-", "--"), befor
     ov.plots.plot_learning(run, axes[1], linestyle=style, label=name)
     ov.plots.plot_overlaps(run, axes[2], visible=True, linestyle=style)
     ov.plots.plot_overlaps(run, axes[3], visible=False, linestyle=style)
+axes[0].set(xlabel="time", ylabel="output after a pulse")
 axes[0].legend()
+axes[1].legend()
 figure.savefig("explore.png")
 `;
   }

@@ -78,6 +78,6 @@ FIGURE = PaperFigure(
     "circles the network with all its neurons. The invisible overlaps move as much as the visible ones.",
     compute=_compute,
     draw=_draw,
-    differences="The theory steps the exact map of gradient descent, where the paper integrates a flow. Initial vectors are "
-    "our own draw.",
+    differences="The theory steps the exact map of gradient descent, where the paper gives the equations of a flow. Initial "
+    "vectors are our own draw.",
 )

@@ -34,9 +34,20 @@ def runs(neurons: int, saves: int = 121) -> xr.DataTree:
     nodes = {f"theory {seed:g}": plateau_flow(RATE, FREQUENCY, times, seed, FROZEN) for seed in SEEDS}
     escape = escape_rate(RATE, FREQUENCY, FROZEN)
     nodes["ends"] = xr.Dataset({"time": ("seed", np.log(1 / np.array(SEEDS)) / escape)}, {"seed": list(SEEDS)})
-    nodes["network"] = run.drop_vars(["initial_W", "final_W"])
+    nodes["network"] = run.drop_vars(["initial_W", "final_W"]).assign(_leading(run))
     nodes["responses"] = _responses(final_state(run))
     return xr.DataTree.from_dict(nodes)
+
+
+def _leading(run: xr.Dataset) -> dict[str, xr.DataArray]:
+    """The outlier: at each time the eigenvalue with the largest real part, of a pair the one above the real line.
+
+    Both of a pair couple input and readout alike. So the coupling at the end, by which `learn` chooses the outlier, does not
+    tell which one is the larger as long as they are real.
+    """
+    place = run["eigenvalue_real"].argmax("eigenvalue")
+    real, imag = (run[f"eigenvalue_{part}"].isel(eigenvalue=place) for part in ("real", "imag"))
+    return {"outlier_real": run["outlier_real"].copy(data=real), "outlier_imag": run["outlier_imag"].copy(data=abs(imag))}
 
 
 def _responses(trained: Any) -> xr.Dataset:
@@ -69,9 +80,11 @@ def _draw(tree: xr.DataTree) -> Any:
         for name, line in (("outlier_real", "-"), ("outlier_imag", "--")):
             outlier.plot(theory["time"], theory[name], line, color=f"C{index}")
     loss.plot(some["time"], some["loss"], color="k", label="network", **CIRCLES)
-    for name in ("outlier_real", "outlier_imag"):
-        outlier.plot(some["time"], some[name], color="k", **CIRCLES)
-        outlier.axhline(1 - RATE if name == "outlier_real" else FREQUENCY, color="0.5", linestyle=":", linewidth=0.8)
+    upper = some["eigenvalue_real"].argmax("eigenvalue")  # on the plateau, the larger one of the two real eigenvalues
+    outlier.plot(some["time"], some["eigenvalue_real"].isel(eigenvalue=upper), color="k", **CIRCLES)
+    outlier.plot(some["time"], abs(some["eigenvalue_imag"].isel(eigenvalue=upper)), color="k", **CIRCLES)
+    for height in (1 - RATE, FREQUENCY):
+        outlier.axhline(height, color="0.5", linestyle=":", linewidth=0.8)
     loss.set(xlabel="learning time", ylabel="loss (1 / tau)", yscale="log")
     loss.legend(loc="lower left")
     outlier.set(xlabel="learning time", ylabel="outlier of W")

@@ -31,7 +31,7 @@ def runs(neurons: int, order: int, duration: float = 4.0, saves: int = 41) -> xr
 
 
 def _compute(quick: bool) -> xr.DataTree:
-    return runs(160, 3) if quick else runs(400, 3)
+    return runs(160, 3) if quick else runs(240, 3)
 
 
 def _draw(tree: xr.DataTree) -> Any:

@@ -9,9 +9,10 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error, count, number, random_key, said
+from overlaps.connectivity import square_root
 from overlaps.dynamics import RNN
-from overlaps.inference._fit import fit
-from overlaps.inference._measurements import measurements_of, require_one_subject
+from overlaps.inference._fit import SLOTS, fit, layout_of
+from overlaps.inference._measurements import Model, measurements_of, require_one_subject
 from overlaps.inference._path_noise import random_paths
 from overlaps.learning import describe
 
@@ -50,25 +51,25 @@ def choose_rank(
         raise argument_error("share", "be below 1", f"{share:g} came")
     ranks = sorted({count("ranks", rank) for rank in ranks})
     require_one_subject(observations)
-    listed = observations if isinstance(observations, list) else [observations]
+    listed = list(observations) if isinstance(observations, Sequence) else [observations]
     measured = measurements_of(observations, protocol, rnn, noise, observe, task_key)
     if any(random_paths(one) or one.correlated is not None for one in measured):
         must, came = "be independent from number to number", "correlated noise, or label noise without `task_key`, came"
         raise argument_error("noise", must, came, "Compare the p-values of `fit` with both ranks.")
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     kept = [one.where(rng.random(one.shape) >= share) for one in listed]
+    unseen = [
+        part.isnull().transpose(*one.data.dims[1:]).values & one.data[0].notnull().values
+        for part, one in zip(kept, measured, strict=True)
+    ]
+    hidden = np.concatenate([one.ravel() for one in unseen])
     losses, fits = [], []
     for rank in ranks:
-        arguments = (kept if isinstance(observations, list) else kept[0], protocol, rnn, None, noise, rank, starts, key)
+        arguments = (kept if isinstance(observations, Sequence) else kept[0], protocol, rnn, None, noise, rank, starts, key)
         found = fit(*arguments, observe, task_key)
-        deviations = []
-        for place, (whole, seen) in enumerate(zip(listed, kept, strict=True)):
-            suffix = f"_{place + 1}" if place else ""
-            names = {f"{name}{suffix}": name for name in whole.dims}
-            predicted, bars = (found[name + suffix].rename(names).transpose(*whole.dims) for name in ("predicted", "error_bar"))
-            values = (whole.values - predicted.values) / bars.values
-            deviations.append(values[np.isnan(seen.values) & ~np.isnan(whole.values)])
-        losses.append(np.concatenate(deviations) ** 2 / 2)
+        model = Model(measured, layout_of(None, measured[0], rank), min(SLOTS, starts))  # `fit` has compiled it for so many
+        deviations = model.residuals(square_root(found["gram"].values).reshape(1, -1), 0)[0]
+        losses.append(deviations[hidden] ** 2 / 2)
         fits.append(found)
     points = np.array(losses)
     best = int(np.argmin(points.sum(axis=1)))

@@ -10,6 +10,8 @@ from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, real_array
 
+ROUNDING = 1e-12  # by which a symmetric matrix may differ from its transpose, relative to its largest entry
+
 
 class Correlated(eqx.Module):
     """Gaussian noise with correlations between the observed numbers.
@@ -28,8 +30,9 @@ class Correlated(eqx.Module):
         must = "be a symmetric matrix (numbers, numbers), or one for each subject"
         if matrix.ndim not in (2, 3) or matrix.shape[-1] != matrix.shape[-2]:
             raise argument_error("covariance", must, f"its shape is {matrix.shape}")
-        if not np.all(np.isfinite(matrix)) or not np.allclose(matrix, matrix.swapaxes(-1, -2), rtol=1e-9, atol=0):
-            raise argument_error("covariance", must, "it is not symmetric, or not finite")
+        rounding = ROUNDING * np.max(np.abs(matrix), initial=0.0)
+        if not np.allclose(matrix, matrix.swapaxes(-1, -2), rtol=0, atol=rounding):
+            raise argument_error("covariance", must, "it is not symmetric")
         self.covariance = matrix
 
     def whitening(self, data: Float[np.ndarray, "subjects *observed"]) -> "Whitening":

@@ -69,7 +69,7 @@ def fit(
     - `sigma(overlap)` and `gram(vector, vector_)`: the overlaps with the smallest chi2.
     - `standard_error(overlap)`, infinite where a direction of overlap space that the curves do not show changes the overlap.
       `free_error(overlap)`: that of the part of the overlap without these directions. `covariance(overlap, overlap_)`: that of
-      the overlaps without these directions. They contain what the bends of curves add, up to second order in the errors
+      the overlaps without these directions. They contain what the bends of curves along each direction add
       (docs/fitting.md). Where label noise leaves large errors along some directions, those along others are still too small.
     - `component(direction, overlap)`, `singular_value(direction)`, `null(direction)`, `why(direction)`: the directions, from
       those that the curves show best to those that they do not show, as in `identifiability`. A direction whose standard error

@@ -56,10 +56,11 @@ class Measurement:
         if np.any(np.isinf(data.values)) or np.any(np.all(np.isnan(data.values), axis=tuple(range(1, data.ndim)))):
             came = "a subject has gaps alone" if not np.any(np.isinf(data.values)) else "an infinite number came"
             raise argument_error("observations", "be numbers, or NaN for gaps", came)
-        if isinstance(experiment.noise, Counts) and (data.min() < 0 or np.any(data.values > experiment.noise.trials)):
+        measured = cls(experiment.seen_at(data), data, correlated)
+        if isinstance(experiment.noise, Counts) and (data.min() < 0 or np.any(data.values > measured.noise.trials)):
             came = f"numbers from {data.min().item():g} to {data.max().item():g} came"
             raise argument_error("observations", "be numbers of errors, between 0 and the number of trials", came)
-        return cls(experiment.seen_at(data), data, correlated)
+        return measured
 
     @property
     def noise(self) -> Any:

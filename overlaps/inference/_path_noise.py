@@ -20,6 +20,7 @@ from overlaps.learning import BARRIERS_STAY, compiled
 from overlaps.tasks import LabelNoise
 
 DRAWS = 1024  # paths; several times the number of directions in which curves scatter
+PER_NUMBER = 2  # paths, at least, per observed number: with fewer of them, the inverse covariance and chi2 are too large
 
 
 def path_noise(
@@ -85,7 +86,8 @@ def _with_path_noise(measured: Measurement, states: Sequence[State] | None, key:
         mend = "Pass `task_key`, if the samples of the label noise are known."
         raise argument_error("noise", "be Gaussian, if label noise is not known", "another noise came", mend)
     if states is not None:
-        covariance = covariance + np.array([_scatter(_paths(experiment, one, key, DRAWS)) for one in states])
+        draws = max(DRAWS, PER_NUMBER * numbers)
+        covariance = covariance + np.array([_scatter(_paths(experiment, one, key, draws)) for one in states])
     tasks = [one.task.task if isinstance(one.task, LabelNoise) else one.task for one in experiment.phases]
     phases = [dataclasses.replace(one, task=task) for one, task in zip(experiment.phases, tasks, strict=True)]
     quiet = dataclasses.replace(experiment, phases=phases)
