@@ -119,7 +119,7 @@ def test_the_memory_example_runs(tmp_path, monkeypatch):
 
 
 def test_the_identifiability_example_runs(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["identifiability.py", "--output", str(tmp_path), "--duration", "0.5"])
+    monkeypatch.setattr("sys.argv", ["identifiability.py", "--output", str(tmp_path), "--duration", "0.5", "--rates", "0.2"])
     runpy.run_path(str(ROOT / "examples/identifiability.py"), run_name="__main__")
     assert capsys.readouterr().out.count("null: J\n") == 4
     assert list(tmp_path.glob("*.png"))

@@ -55,7 +55,6 @@ batch = jax.tree.map(lambda *leaves: np.stack(leaves), *(ov.Overlaps.random(seed
 task, rnn = ov.tasks.exponential_filter(0.2, horizon=4.0), ov.RNN(dt=0.1)
 noisy, rates = ov.tasks.label_noise(ov.tasks.exponential_filter([0.1, 0.2, 0.3, 0.4, 0.5], horizon=4.0), 0.1), [1e-2] * 5
 runs = {
-    "descent": ov.learn(batch, task, rnn, ov.GradientDescent(1e-2, 60), saves=5),
     "noise": ov.learn(batch, noisy, rnn, ov.GradientDescent(rates, 60), saves=5, key=jax.random.split(jax.random.key(0), 5)),
     "flow": ov.learn(batch, task, rnn, ov.GradientFlow(1.0), saves=5),
     "network": ov.learn(ov.Overlaps.random(0).sample(9, 0), task, rnn, ov.GradientDescent([1e-2, 2e-2, 5e-3], 20), saves=3),
@@ -74,5 +73,5 @@ def test_a_batch_has_the_same_digits_on_one_and_on_two_devices(tmp_path):
         results.append(np.load(path))
         assert results[-1]["devices"] == devices
     one, two = results
-    for name in ("descent", "noise", "flow", "network"):
+    for name in ("noise", "flow", "network"):
         np.testing.assert_array_equal(two[name], one[name])

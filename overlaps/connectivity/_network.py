@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
 import numpy as np
-import scipy.stats
+import scipy
 from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, is_traced, numpy_for, real_array, said, warn

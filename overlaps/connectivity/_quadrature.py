@@ -5,8 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
-import scipy.special
-import scipy.stats
+import scipy
 from jaxtyping import Float
 
 from overlaps.connectivity._gram import square_root

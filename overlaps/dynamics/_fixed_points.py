@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optimistix
-import scipy.stats.qmc
+import scipy
 import xarray as xr
 from jaxtyping import Float
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-import scipy.stats
+import scipy
 from jaxtyping import Bool, Float
 
 from overlaps.connectivity import Layout, Overlaps

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import norm
+import scipy
 
 from overlaps._support import AnyArray
 from overlaps.inference._noise import Noise
@@ -49,18 +49,18 @@ class Ratio(NamedTuple):
 
     def threshold(self, repetitions: Any, level: float) -> Any:
         """The test decides for the second hypothesis if the summed log likelihood ratio is above this number."""
-        return repetitions * self.null_mean + norm.isf(level) * np.sqrt(repetitions * self.null_variance)
+        return repetitions * self.null_mean + scipy.stats.norm.isf(level) * np.sqrt(repetitions * self.null_variance)
 
     def power(self, repetitions: Any, level: float) -> Any:
         """The probability that the test finds the second hypothesis if it is true."""
         if not self.variance > 0:
             return np.full(np.shape(repetitions), level)
-        above = np.sqrt(repetitions) * self.information - norm.isf(level) * np.sqrt(self.null_variance)
-        return norm.cdf(above / np.sqrt(self.variance))
+        above = np.sqrt(repetitions) * self.information - scipy.stats.norm.isf(level) * np.sqrt(self.null_variance)
+        return scipy.stats.norm.cdf(above / np.sqrt(self.variance))
 
     def repetitions(self, power: float, level: float) -> float:
         """The whole number of repetitions from which on the test has this power; infinite for equal hypotheses."""
-        root = norm.isf(level) * np.sqrt(self.null_variance) + norm.ppf(power) * np.sqrt(self.variance)
+        root = scipy.stats.norm.isf(level) * np.sqrt(self.null_variance) + scipy.stats.norm.ppf(power) * np.sqrt(self.variance)
         return float(np.ceil(max((max(root, 0.0) / self.information) ** 2, 1.0))) if self.variance > 0 else np.inf
 
 

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+import scipy
 import xarray as xr
 from jaxtyping import Float
 from tqdm.auto import tqdm

@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 import numpy as np
+import scipy
 import xarray as xr
-from scipy.stats import linregress
 
 from overlaps._support import argument_error, random_key, said
 from overlaps.connectivity import Overlaps, State, charge_variables
@@ -137,7 +137,7 @@ def exponential_rate(times: np.ndarray, values: np.ndarray) -> tuple[float, floa
     """The rate of an exponential decay and its standard error; both are NaN unless all values have the same sign."""
     if not (np.all(values > 0) or np.all(values < 0)):
         return np.nan, np.nan
-    fit: Any = linregress(times, np.log(np.abs(values)))
+    fit: Any = scipy.stats.linregress(times, np.log(np.abs(values)))
     return -fit.slope, fit.stderr
 
 

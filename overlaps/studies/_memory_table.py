@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 import numpy as np
+import scipy
 import xarray as xr
-from scipy.stats import linregress
 from tqdm.auto import tqdm
 
 from overlaps._support import argument_error, random_key, said
@@ -142,7 +142,7 @@ def _protocol_numbers(dataset: xr.Dataset, clock: float) -> dict[str, Any]:
 def _law_numbers(law: Law) -> dict[str, Any]:
     results = np.asarray(law.results, float)
     values = np.broadcast_to(np.reshape(law.values, (-1, *[1] * (results.ndim - 1))), results.shape)
-    fit: Any = linregress(np.log(values.ravel()), np.log(np.abs(results.ravel())))
+    fit: Any = scipy.stats.linregress(np.log(values.ravel()), np.log(np.abs(results.ravel())))
     return {
         "parameter": law.parameter,
         "measured": law.measured,

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-import scipy.stats
+import scipy
 import xarray as xr
 from tqdm.auto import tqdm
 
