@@ -55,7 +55,7 @@ def apart(one, other):
 
 @pytest.mark.slow
 def test_noiseless_curves_give_back_a_network_of_rank_two_up_to_names_of_its_latents():
-    found = ov.inference.fit(observed(TRUTHS[2]), protocol(), RNN, noise=1e-8, rank=2, starts=2 * SLOTS, steps=60)
+    found = ov.inference.fit(observed(TRUTHS[2]), protocol(), RNN, noise=1e-8, rank=2, starts=SLOTS, steps=60)
     assert found["arrived"].any()
     assert found["why"].values[found["null"].values].tolist() == ["rotation of latents"]
     assert apart(np.asarray(TRUTHS[2].gram), found["gram"].values) < 1e-6
