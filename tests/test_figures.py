@@ -151,6 +151,6 @@ def test_the_page_of_the_figures_says_what_each_shows_and_how_it_differs_from_th
     for figure in FIGURES:
         for part in (figure.source, figure.shows, figure.differences or "none known"):
             assert f" {part} |" in rows[figure.name], f"write in the row of {figure.name} in docs/figures.md: {part}"
-        picture = f"images/figures/{figure.name}.png"
+        picture = f"images/figure_{figure.name}.png"
         assert f"({picture})" in PAGE.read_text()
         assert (PAGE.parent / picture).is_file()
