@@ -226,7 +226,7 @@ class LinearFilter(Task):
     def __repr__(self) -> str:
         inputs, outputs = self.inputs, self.outputs
         horizon = "infinite" if self.horizon is None else f"{self.horizon:g}"
-        poles = "traced" if is_traced(self.A) else np.array2string(np.linalg.eigvals(self.A), precision=4)
+        poles = "traced" if is_traced(self.A) else np.array2string(np.real_if_close(np.linalg.eigvals(self.A)), precision=4)
         return f"LinearFilter(inputs={inputs}, outputs={outputs}, poles={poles}, horizon={horizon})"
 
 
