@@ -4,7 +4,7 @@ from typing import Any
 
 import xarray as xr
 
-from overlaps.figures._curves import few
+from overlaps.figures._curves import few, legend_below
 from overlaps.figures._paper_figure import PaperFigure
 from overlaps.figures._parts import CIRCLES, PAGE, canvas, letter
 from overlaps.integration import compare_regimes
@@ -55,8 +55,7 @@ def _draw(tree: xr.DataTree) -> Any:
     for ax in axes[1]:
         ax.set_xlabel("learning time")
     letter(axes.ravel())
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    legend_below(figure, [axes[0, 0]], ncols=4)
     return figure
 
 

@@ -7,6 +7,7 @@ import xarray as xr
 
 from overlaps.connectivity import DenseNetwork
 from overlaps.dynamics import RNN
+from overlaps.figures._curves import legend_below
 from overlaps.figures._paper_figure import PaperFigure
 from overlaps.figures._parts import PAGE, canvas, letter
 from overlaps.learning import GradientDescent, learn
@@ -46,8 +47,7 @@ def _draw(tree: xr.DataTree) -> Any:
     for ax in axes[1]:
         ax.set_xlabel("real part")
     letter(axes.ravel())
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5)
+    legend_below(figure, [axes[0, 0]], ncols=5)
     return figure
 
 
