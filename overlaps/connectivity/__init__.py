@@ -6,7 +6,10 @@ records, and how a file stores it. This room may not know transfer functions, ta
 arguments where it needs them.
 """
 
-from overlaps.connectivity._bulk import RandomBulk as RandomBulk
+from overlaps.connectivity._bulk import (
+    RandomBulk as RandomBulk,
+    require_no_bulk as require_no_bulk,
+)
 from overlaps.connectivity._bulk_overlaps import BulkOverlaps as BulkOverlaps
 from overlaps.connectivity._charges import (
     charge_variables as charge_variables,

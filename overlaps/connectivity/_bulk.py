@@ -118,6 +118,12 @@ def checked_bulk(bulk: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
     return xp.broadcast_to(matrix, full), recipe
 
 
+def require_no_bulk(state: Any, what: str, mend: str = "", name: str = "state") -> None:
+    """Raise ValueError for a network with a bulk. `what`: for what it would have to have none."""
+    if state.has_bulk:
+        raise argument_error(name, f"have no bulk {what}", "it has one", mend)
+
+
 def through_bulk(network: Any, transfer: Transfer) -> Projection:
     """The map from kappa = [k_m, xi] to W phi(h) and the output, where h = m k_m + xi and W = J + u v^T / N.
 

@@ -11,6 +11,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from overlaps._support import argument_error, count, said
+from overlaps.connectivity._bulk import require_no_bulk
 from overlaps.connectivity._network import Network
 from overlaps.connectivity._protocols import Simulator
 
@@ -201,6 +202,7 @@ def _vectors(network: Any) -> Float[np.ndarray, "N D"]:
         came = f"a batch of {network.batch[0]} came" if isinstance(network, Network) else f"{type(network).__name__} came"
         mend = "For a DenseNetwork, take `interop.low_rank(network)` first."
         raise argument_error("network", "be a single Network", came, mend)
+    require_no_bulk(network, "to be described by populations", "Describe its vectors alone: leave `bulk` out.", "network")
     return np.asarray(network.vectors, float)
 
 

@@ -11,6 +11,7 @@ from overlaps.connectivity._bulk import (
     bulk_variables,
     checked_bulk,
     read_bulk,
+    require_no_bulk,
     stored_bulk,
     through_bulk,
     word_overlaps,
@@ -125,6 +126,12 @@ class Network(Neurons):
             mend = "Use `krylov(order)`, or `gram` for the overlap matrix of the vectors alone."
             raise argument_error("state", "have no bulk to be described by its overlaps", "it has one", mend)
         return super().overlaps()
+
+    def _selected(self, rnn: Model, visible: bool) -> dict[str, Any]:
+        require_no_bulk(
+            self, "to be fixed by its visible overlaps", "The overlaps `gram` of its vectors do not hold those with J."
+        )
+        return super()._selected(rnn, visible)
 
     def krylov(self, order: int) -> "BulkOverlaps":
         """The overlaps of this network with its bulk J, if phi is linear: those of words of up to `order` letters J and J^T.

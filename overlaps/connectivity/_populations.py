@@ -14,6 +14,7 @@ from overlaps._support import (
     random_key,
 )
 from overlaps.connectivity._assignment import scores, turned
+from overlaps.connectivity._bulk import require_no_bulk
 from overlaps.connectivity._draws import drawn, whole
 from overlaps.connectivity._gram import square_root
 from overlaps.connectivity._html import populations_html
@@ -166,5 +167,6 @@ class Populations(Mixture):
     def _scores(self, network: Network) -> np.ndarray:
         if not isinstance(network, Network) or network.batch or self.batch or network.layout != self.layout:
             raise argument_error("network", f"be a single Network with the vectors of {self!r}", f"{network!r} came")
+        require_no_bulk(network, "to be described by populations", name="network")
         parts = (self.weights, self.means, self.covariances, network.vectors)
         return scores(*(np.asarray(part, float) for part in parts))

@@ -41,7 +41,7 @@ class Convention(NamedTuple):
 VECTORS = {"b": "N", "h0": "N", "c": "O"}
 SCALES = {"si": "I", "so": "O", "h0": "N", "b": "N"}
 CONVENTIONS = {
-    "vectors": Convention({"m": "NI", "u": "NR", "v": "NR", "z": "NO"}, VECTORS, True, True),
+    "vectors": Convention({"m": "NI", "u": "NR", "v": "NR", "z": "NO"}, VECTORS | {"bulk": "NN"}, True, True),
     "low_rank": Convention({"wi": "IN", "m": "NR", "n": "NR", "wo": "NO"}, SCALES, True, True),
     "full_rank": Convention({"wi": "IN", "wrec": "NN", "wo": "NO"}, SCALES, False, True),
     "torch": Convention(

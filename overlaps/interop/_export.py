@@ -18,27 +18,32 @@ LINEAR = {
 def to_state_dict(network: Any, convention: str = "vectors") -> dict[str, np.ndarray]:
     """The arrays of a network under the names and with the shapes and scales of a convention, as NumPy arrays.
 
-    - `network`: a single `Network`, or a `DenseNetwork`, for the conventions without u and v.
+    - `network`: a single `Network`, or a `DenseNetwork`, for the conventions without u and v. Of a `Network` with a bulk J,
+      "vectors" has J as bulk, and the conventions with a whole W have W = J + u v^T / N.
     - `convention`: "vectors", "low_rank", "full_rank", "torch", "input2h" or "weights", as in `from_state_dict`.
 
     The forward passes are those of docs/interop.md. That of "full_rank" divides the readout by N and not the recurrence, as
     that of "weights" does. Scales si and so are 1. The arrays do not hold alpha and phi. Those of "torch" and "input2h" are
-    for alpha = 1 (dt = tau), and bias_hh is zero. `from_state_dict` of the result is the network again.
+    for alpha = 1 (dt = tau), and bias_hh is zero. `from_state_dict` of the result is the network again, as a `DenseNetwork`
+    if the convention has a whole W.
 
     Raises ValueError for states without neurons, for batches, and for what a convention has no name for: u and v of a
-    `DenseNetwork`, a readout bias c ("low_rank", "full_rank"), initial activity h0 ("torch", "input2h").
+    `DenseNetwork`, a bulk ("low_rank"), a readout bias c ("low_rank", "full_rank"), initial activity h0 ("torch", "input2h").
     """
     require_network(network)
     choice("convention", convention, CONVENTIONS)
-    names = ("m", "u", "v", "W", "z", "b", "h0", "c")
+    names = ("m", "u", "v", "W", "z", "b", "h0", "c", "bulk")
     held = {name: np.asarray(block) for name in names if (block := getattr(network, name, None)) is not None}
     if convention in ("vectors", "low_rank"):
         if not isinstance(network, Network):
             mend = "Choose 'weights' or 'full_rank', or take the low-rank part by `low_rank`."
             raise argument_error("network", f"be a Network in the convention {convention!r}", "a DenseNetwork came", mend)
         del held["W"]
+        if network.has_bulk and convention == "low_rank":
+            mend = "Choose 'vectors', which has it, or 'full_rank', which has the whole W."
+            raise argument_error("network", "have no bulk in the convention 'low_rank'", "it has one", mend)
     elif isinstance(network, Network):
-        del held["u"], held["v"]
+        held = {name: array for name, array in held.items() if name not in ("u", "v", "bulk")}
     if convention in ("low_rank", "full_rank"):
         held = _turned(held, convention)
     elif convention in LINEAR:

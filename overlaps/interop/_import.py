@@ -50,7 +50,8 @@ def from_state_dict(
     pickled (.pt, .pth, .pkl) are refused, because opening them can run any program. All numbers become float64, and float32
     numbers keep their values. The convention says what the names mean:
 
-    - "vectors": m (N, I), u and v (N, R), z (N, O), and perhaps b (N,), h0 (N,) and c (O,), as in `Network` ([GB26]).
+    - "vectors": m (N, I), u and v (N, R), z (N, O), and perhaps b (N,), h0 (N,), c (O,) and the bulk J as bulk (N, N), as in
+      `Network` ([GB26]).
     - "low_rank": wi (I, N), m and n (N, R), wo (N, O), and perhaps the scales si (I,) and so (O,), b (N,) and h0 (N,):
       h <- h + alpha (-h + m n^T r / N + (wi si)^T x), r = phi(h + b), y = (wo so)^T r / N.
     - "full_rank": the same with wrec (N, N) in place of m n^T / N.
@@ -112,7 +113,7 @@ def _alpha(alpha: float | None, convention: str) -> float:
 
 
 def _translated(convention: str, arrays: Blocks) -> Blocks:
-    """The blocks m, u and v or W, z, b, h0 and c, from the names of a convention."""
+    """The blocks m, u and v or W, z, b, h0, c and bulk, from the names of a convention."""
     names = BLOCKS | ({"m": "u", "n": "v"} if convention == "low_rank" else {})
     blocks = {names.get(name, name): array for name, array in arrays.items() if name not in BIASES}
     if "wi" in arrays:
@@ -168,6 +169,7 @@ def _convert_leak(blocks: Blocks, leak: str, alpha: float, rnn: RNN) -> None:
         came = f"phi(0) is {float(rnn.rate(0.0)):.3g}"
         raise argument_error("phi", "be 0 at 0, because the rates start at 0", came, "Use a phi such as tanh or relu.")
     if leak == "inside":
-        W = blocks["W"] if "W" in blocks else blocks.pop("u") @ blocks.pop("v").T / blocks["z"].shape[0]
+        low_rank = {} if "W" in blocks else {name: blocks.pop(name, None) for name in ("u", "v", "bulk")}
+        W = Network(blocks["m"], z=blocks["z"], **low_rank).W if low_rank else blocks["W"]
         blocks["W"] = (1 - alpha) * np.eye(len(W)) + alpha * W
         blocks |= {name: alpha * blocks[name] for name in ("m", "b") if name in blocks}

@@ -15,7 +15,12 @@ THRESHOLD = 2.858  # times the median singular value of a square matrix ([GD14])
 
 @in_float64
 def low_rank(
-    weights: Any, rank: int | None = None, initial: Any = None, rnn: RNN | None = None, inputs: Any = None
+    weights: Any,
+    rank: int | None = None,
+    initial: Any = None,
+    rnn: RNN | None = None,
+    inputs: Any = None,
+    keep_initial: bool = False,
 ) -> tuple[Network, xr.Dataset]:
     """The low-rank part of a trained W, or of the change W - W0, as a `Network`, and a report on what is left over.
 
@@ -27,16 +32,18 @@ def low_rank(
       in independent noise of unknown size (Gavish and Donoho, IEEE Trans. Inf. Theory 60, 5040, 2014; [GD14]). A W that has
       an exact rank below N / 2 keeps this rank.
     - `initial`: W0 before training, (N, N). The low-rank part is then that of W - W0.
+    - `keep_initial`: True keeps W0 as the bulk of the `Network`, which then stands for W0 + u v^T / N, and can be trained,
+      reduced (`krylov`) and saved as such (docs/bulk_trained.md). False leaves W0 out.
     - `rnn`, `inputs`: the model and inputs (time, I) or (trials, time, I), as in `rnn.output`, on which outputs are compared.
 
     Returns the `Network`, with the m, z, b, h0 and c of the `DenseNetwork`, and a Dataset over `component`, the singular values
     from the largest one on: `singular_value`, `kept`, and `left_over`, the Frobenius norm of what the components up to this one
     leave, relative to that of all. With `rnn` and `inputs` it has `output_error`, the root mean square difference of the
-    outputs of the `Network` and of the `DenseNetwork`, relative to the output of the latter, and NaN if that output is zero
+    outputs of the low-rank part alone and of the `DenseNetwork`, relative to the output of the latter, and NaN if that is zero
     everywhere. With `initial` too, `output_error_with_initial` is that of W0 plus the low-rank part.
 
     Raises ValueError for other states than a `DenseNetwork`, for shapes that do not fit, if no singular value is above the
-    threshold, and for `inputs` without an `rnn` or without a `DenseNetwork`.
+    threshold, for `inputs` without an `rnn` or without a `DenseNetwork`, and for `keep_initial` without `initial`.
 
     >>> column = np.arange(1.0, 7.0)[:, None]
     >>> network, report = low_rank(column @ column.T)
@@ -45,13 +52,20 @@ def low_rank(
     """
     network = weights if isinstance(weights, DenseNetwork) else None
     if network is None and isinstance(weights, State):
-        mend = "A Network is low-rank already." if isinstance(weights, Network) else ""
-        raise argument_error("weights", "be a matrix W or a DenseNetwork", f"{type(weights).__name__} came", mend)
+        came, mend = f"{type(weights).__name__} came", ""
+        if isinstance(weights, Network):
+            mend = "A Network is low-rank already."
+            if weights.has_bulk:
+                came, mend = f"{came}, which has a bulk already", "Its low-rank part is u v^T / N, and `initial` is its `bulk`."
+        raise argument_error("weights", "be a matrix W or a DenseNetwork", came, mend)
     if network is not None:
         require_single(network)
     W = _square("weights", weights if network is None else network.W)
     n = len(W)
-    change = W if initial is None else W - _square("initial", initial, n)
+    if keep_initial and initial is None:
+        raise argument_error("initial", "come with `keep_initial`, which keeps it as the bulk", "None came")
+    bulk = None if initial is None else _square("initial", initial, n)
+    change = W if bulk is None else W - bulk
     left, values, right = np.linalg.svd(change)
     rank = _standing_out(values) if rank is None else count("rank", rank)
     if rank > n:
@@ -62,16 +76,14 @@ def low_rank(
     rest: dict[str, Any] = {"m": np.zeros(n), "z": np.zeros(n)}
     if network is not None:
         rest = {name: block for name in ("m", "z", "b", "h0", "c") if (block := getattr(network, name, None)) is not None}
-    result = Network(u=u, v=v, **rest)
+    result = Network(u=u, v=v, bulk=bulk if keep_initial else None, **rest)
     report = _report(values, rank)
     if rnn is not None or inputs is not None:
         if network is None or rnn is None or inputs is None:
             came = "one of them is missing"
             raise argument_error("inputs", "come with an `rnn` and a DenseNetwork as `weights`", came)
-        report["output_error"] = _output_error(rnn, network, result, inputs)
-        if initial is not None:
-            whole = DenseNetwork(np.asarray(initial) + result.W, **rest)
-            report["output_error_with_initial"] = _output_error(rnn, network, whole, inputs)
+        for name, W0 in {"output_error": None, **({} if bulk is None else {"output_error_with_initial": bulk})}.items():
+            report[name] = _output_error(rnn, network, Network(u=u, v=v, bulk=W0, **rest), inputs)
     return result, report
 
 

@@ -17,8 +17,8 @@ def to_torch(network: Any, rnn: Any) -> Any:
 
     Its forward pass maps inputs (trials, time, I) to outputs (trials, time, O): h <- h + alpha (-h + W phi(h) + m x + b) with
     alpha = dt / tau, from h = h0, and y = z^T phi(h) / N + c after each step. Its parameters are m, u, v and z of a `Network`,
-    or W, m and z of a `DenseNetwork`, and b, h0 and c where the network has them. `from_state_dict` reads it back, with the
-    same alpha and phi.
+    or W, m and z of a `DenseNetwork`, and b, h0 and c where the network has them. The bulk of a `Network` is a buffer, which
+    does not learn. `from_state_dict` reads the module back, with the same alpha and phi.
 
     torch.optim.SGD(module.groups(eta), lr=eta) is GradientDescent(eta): it moves vectors at N times the learning rate eta, and
     W at eta. Derivation: docs/interop.md, "Train here or there".
@@ -63,6 +63,8 @@ def _module_class() -> Any:
                 block = arrays.get(name)
                 parameter = None if block is None else torch.nn.Parameter(torch.tensor(block, dtype=torch.float64))
                 self.register_parameter(name, parameter)
+            bulk = arrays.get("bulk")
+            self.register_buffer("bulk", None if bulk is None else torch.tensor(bulk, dtype=torch.float64))
 
         def forward(self, inputs: Any) -> Any:
             """Outputs (trials, time, O) for inputs (trials, time, I)."""
@@ -73,6 +75,7 @@ def _module_class() -> Any:
             for sample in inputs.unbind(1):
                 rates = self.phi(h)
                 recurrent = rates @ self.v @ self.u.T / n if self.W is None else rates @ self.W.T
+                recurrent = recurrent if self.bulk is None else recurrent + rates @ self.bulk.T
                 h = h + self.alpha * (-h + recurrent + sample @ self.m.T + bias)
                 outputs.append(self.phi(h) @ self.z / n + offset)
             return torch.stack(outputs, 1)

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error, in_float64, number, real_array, said
-from overlaps.connectivity import Layout, Overlaps, State, require_no_constants
+from overlaps.connectivity import Layout, Overlaps, State, require_no_bulk, require_no_constants
 from overlaps.dynamics import RNN
 from overlaps.studies._slice import interval
 
@@ -48,8 +48,8 @@ def canonical(state: Any) -> Overlaps:
     for every phi. Networks of one rank that are gauge copies of each other have equal canonical overlaps
     (docs/invisible_overlaps.md, "One function, many networks").
 
-    `state`: `Overlaps`, `Network` or `MeanField`, not a batch. Raises ValueError for others, and for a network with latents
-    that no input reaches: its function is that of a network of lower rank.
+    `state`: `Overlaps`, `Network` or `MeanField`, not a batch. Raises ValueError for others, for a network with a bulk, and for
+    one with latents that no input reaches: its function is that of a network of lower rank.
     """
     if _single(state).needs_mean:
         came, mend = f"{type(state).__name__} came, which means describe too", "For linear phi, take `state.overlaps()`."
@@ -80,8 +80,8 @@ def poles(state: Any, rnn: RNN) -> xr.Dataset:
     - `residue_real`, `residue_imag` (mode, readout, input): the residue, per unit of time.
 
     A change of gauge leaves poles and residues as they are. The function of the network fixes these numbers, and nothing else.
-    Under Euler steps, the response at sample k is the sum of residue (1 + dt pole)^k. Raises ValueError for nonlinear phi. Also
-    raises ValueError if two modes coincide so closely that the response is no sum of exponentials.
+    Under Euler steps, the response at sample k is the sum of residue (1 + dt pole)^k. Raises ValueError for nonlinear phi, for
+    a network with a bulk, which has N modes, and if two modes coincide so closely that the response is no sum of exponentials.
     """
     rnn.require_linear()
     net = _single_overlaps(state)
@@ -112,6 +112,7 @@ def function_distance(one: Any, other: Any, rnn: RNN) -> float:
     """How far apart the outputs of two networks are on random inputs, relative to the largest output so far (0 to 2).
 
     - `one`, `other`: `Overlaps`, `Network` or `MeanField` of any ranks R and R', with the same numbers of inputs and outputs.
+      For a network with a bulk, N stands in place of its rank.
     - `rnn`: gives phi. Both networks get the same 16 sequences of independent normal input, and run from activity 0 in Euler
       steps of length tau, whatever the time step of `rnn` is.
 
@@ -129,7 +130,7 @@ def function_distance(one: Any, other: Any, rnn: RNN) -> float:
     if not isinstance(rnn, RNN):
         raise argument_error("rnn", "be an RNN", f"{type(rnn).__name__} came")
     probe = RNN(rnn.phi, dt=1.0)
-    samples = one.layout.rank + other.layout.rank + 2
+    samples = one.latent_layout.rank + other.latent_layout.rank + 2
     inputs = jax.random.normal(jax.random.key(0), (PROBES, samples, sizes[0][0]))
     outputs = np.stack([np.asarray(probe.output(state, inputs)) for state in (one, other)])
     largest = np.maximum.accumulate(np.abs(outputs).max(axis=(0, 1, 3)))
@@ -198,4 +199,5 @@ def _single(state: Any) -> Any:
 
 def _single_overlaps(state: Any) -> Overlaps:
     """The overlaps of one low-rank network. Its means do not matter here, so that nothing warns of them."""
+    require_no_bulk(_single(state), "to have a function of rank R")
     return Overlaps(_single(state).gram, *state.layout)

@@ -10,7 +10,7 @@ import scipy
 import xarray as xr
 
 from overlaps._support import argument_error, random_key, said
-from overlaps.connectivity import Overlaps, State, charge_variables
+from overlaps.connectivity import Overlaps, State, charge_variables, require_no_bulk
 from overlaps.dynamics import RNN
 from overlaps.learning import GradientFlow, Phase, Rule, conserved, describe, final_state, grams, layout_of, learn
 from overlaps.studies._answers import impulses
@@ -39,7 +39,7 @@ def memory(
     training has still to remove. What is written is *kept* if its decay rate is 0 (docs/training_history.md,
     "A, B, and A again").
 
-    - `state`: an `Overlaps`, `MeanField` or `Network`, not a batch.
+    - `state`: an `Overlaps`, `MeanField` or `Network` without a bulk, not a batch.
     - `tasks`: the two tasks A and B. None: exponential filters of the rates 0.2 and 0.4, with a horizon of 20.
     - `rnn`: as in `learn`. None: a linear one with steps of 0.1.
     - `rule`: the learning rule of each phase. None: a gradient flow of duration 20.
@@ -62,8 +62,8 @@ def memory(
     - `decay_rate` and `decay_rate_error`: the rate per learning time at which the invisible distance decays, and its standard
       error, from a fit over the second half of the last phase.
 
-    Raises ValueError for anything but two tasks, for a rule that can stop early, and for a batch. Also raises what `learn`
-    raises.
+    Raises ValueError for anything but two tasks, for a rule that can stop early, for a batch, and for a network with a bulk,
+    whose function depends on more than its overlaps. Also raises what `learn` raises.
     """
     first, second = _pair(tasks)
     rnn = RNN(dt=0.1) if rnn is None else rnn
@@ -73,6 +73,7 @@ def memory(
     if state.factor.ndim > 2 or np.ndim(getattr(rule, "learning_rate", 0.0)):
         name, must = ("state", "be a single network") if state.factor.ndim > 2 else ("rule", "have a single learning rate")
         raise argument_error(name, must, "a batch came", "Run the protocols one by one.")
+    require_no_bulk(state, "to have its visible and invisible overlaps compared")
     keys = [None, None] if key is None else list(jax.random.split(random_key("key", key)))
 
     def run(start: State, names: Sequence[str], tasks: Sequence[Any], key: Any) -> xr.Dataset:

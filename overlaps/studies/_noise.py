@@ -92,7 +92,7 @@ def _answers(
     readers, start = network.readers.T, network.m / rnn.tau
 
     def advance(h: Float[AnyArray, "N I"], pull: AnyArray | float = 0.0) -> Float[AnyArray, "N I"]:
-        return h + dt / rnn.tau * (network.u @ (readers[:rank] @ h) + pull - h)
+        return h + dt / rnn.tau * (network.fed_back(readers[:rank] @ h, h) + pull - h)
 
     unperturbed = jax.lax.scan(lambda h, _: (advance(h), h), start, times)[1]
 

@@ -160,6 +160,9 @@ def _common_layout(states: dict[str, State], probes: dict[str, Task], rnn: RNN) 
         if state.needs_mean and rnn.phi != "linear":
             must = "have a loss that is a function of overlaps, or neurons"
             raise argument_error("states", must, f"{name!r} is {state!r}", "Take `state.overlaps()`.")
+        if state.has_bulk:
+            came = f"{name!r} is {state!r}"
+            raise argument_error("states", "have speeds that are sums over overlaps, so no bulk", came)
         if state.layout != first:
             raise argument_error("states", "have the same numbers of vectors", f"{name!r} is {state!r}")
     return first

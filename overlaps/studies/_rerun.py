@@ -9,6 +9,7 @@ import xarray as xr
 
 from overlaps import learning
 from overlaps._support import argument_error
+from overlaps.bulk import explained
 from overlaps.inference import discriminate, fit, fit_arguments, identifiability
 from overlaps.integration import compare_regimes
 from overlaps.learning import restore
@@ -31,8 +32,9 @@ STUDIES: dict[str, Callable[..., xr.Dataset]] = {
     "discriminate": discriminate,
     "perturbation_assay": perturbation_assay,
     "identifiability": identifiability,
+    "explained": explained,
 }
-SILENT = ("identifiability",)  # they show no progress
+SILENT = ("identifiability", "explained")  # they show no progress
 VALIDATE = ("task", "rnn", "rule", "sizes", "seeds", "key", "exact", "saves")  # arguments that are attributes of the same name
 
 
@@ -40,9 +42,9 @@ def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
     """Run again what a Dataset describes, and return the new Dataset.
 
     `dataset`: a result of `learn`, of `validate`, of `studies.degeneracy`, `memory`, `memory_table`, `savings`, `transfer` or
-    `perturbation_assay`, of `integration.compare_regimes`, or of `inference.identifiability`, `discriminate` or `fit`. It
-    may come from a netCDF file. The new run has all the arguments of the first one, and gives the same numbers on the same
-    machine. `progress`: whether to show a bar.
+    `perturbation_assay`, of `integration.compare_regimes`, of `bulk.explained`, or of `inference.identifiability`,
+    `discriminate` or `fit`. It may come from a netCDF file. The new run has all the arguments of the first one, and gives the
+    same numbers on the same machine. `progress`: whether to show a bar.
 
     If `learn` trained a batch, the networks that are in the Dataset run again: rerun(dataset.isel(batch=0)) repeats the first
     network. A study always runs again as a whole.
