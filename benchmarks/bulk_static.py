@@ -1,9 +1,10 @@
 """How far networks of N neurons with a random bulk are from the theory at N -> infinity (docs/bulk_nonlinear.md).
 
 `python benchmarks/bulk_static.py` simulates networks W = J + u v^T / N of N = 2,000 and 8,000 tanh neurons, twenty draws each,
-at g = 0.5 and g = 1.5. They have rank 1, and an input pulse drives them. It prints two tables. In the first one, an error is the
-root mean square over draws and time of the difference to the theory, times sqrt(N). The exponent a is that of error ~ N^(-a)
-between the two sizes; if it is 1/2, the errors times sqrt(N) agree. The bias is the mean over draws and time, times sqrt(N).
+at g = 0.5 and g = 1.5. They have rank 1, and an input pulse drives them. It prints two tables. In the first one, an error is
+the root mean square over draws and time of the difference to the theory, times sqrt(N). The exponent a is that of
+error ~ N^(-a) between the two sizes; if it is 1/2, the errors times sqrt(N) agree. The bias is the mean over draws and time,
+times sqrt(N).
 
 The second table is for networks without low rank, which start from a small random activity. Above g = 1 they become chaotic.
 It shows the variance over neurons, averaged over the last quarter of the time and over draws, with the standard error over

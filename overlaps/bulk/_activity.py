@@ -33,7 +33,7 @@ def activity(net: Any, radius: Any, inputs: Any, rnn: Any, covariance: bool = Fa
     (docs/bulk_nonlinear.md).
 
     - `net`: a single `Overlaps`.
-    - `radius`: g, the radius of the disk that the eigenvalues of J fill.
+    - `radius`: g, the radius of the disk that the eigenvalues of J fill. A `RandomBulk` stands for its radius.
     - `inputs`: array-like of shape (time, I) or (trials, time, I), or (time,) for a single input.
     - `rnn`: a model with a step `dt`. The result is exact for these Euler steps.
     - `covariance`: whether to return the covariance of the activity at each pair of times. It takes memory for time^2 numbers
@@ -46,9 +46,9 @@ def activity(net: Any, radius: Any, inputs: Any, rnn: Any, covariance: bool = Fa
     - `variance(trial, time)`: the variance of h over neurons. `bulk_variance(trial, time)`: the part that J makes.
     - `covariance(trial, time, other_time)`: of h over neurons, if asked for.
 
-    Its attribute `covariance_error` bounds the error of E[phi(h) phi(h')], relative to the largest E[phi(h)^2]. It comes from an
-    expansion that is cut off, for phi other than "linear", "erf" and "relu". A RuntimeWarning says if it exceeds 1e-4, as for
-    tanh at variances above 40.
+    Its attribute `covariance_error` bounds the error of E[phi(h) phi(h')], relative to the largest E[phi(h)^2]. It comes from
+    an expansion that is cut off, for phi other than "linear", "erf" and "relu". A RuntimeWarning says if it exceeds 1e-4, as
+    for tanh at variances above 40.
 
     Raises ValueError for other states, for a model in continuous time, for shapes that do not fit, and for a bulk whose entries
     are correlated.

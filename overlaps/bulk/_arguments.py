@@ -3,7 +3,7 @@
 from typing import Any
 
 from overlaps._support import argument_error, is_traced, number
-from overlaps.connectivity import Overlaps
+from overlaps.connectivity import Overlaps, RandomBulk
 from overlaps.dynamics import RNN
 
 
@@ -18,8 +18,10 @@ def checked(net: Any, radius: Any, rnn: Any) -> float:
         raise argument_error("net", "be a single network", f"a batch of shape {net.batch} came")
     if not isinstance(rnn, RNN):
         raise argument_error("rnn", "be an overlaps.RNN", f"{type(rnn).__name__} came")
-    if getattr(radius, "correlation", 0.0):
+    if not isinstance(radius, RandomBulk):
+        return number("radius", radius, least=0.0)
+    if radius.correlation:
         came = f"J_ij and J_ji have the correlation {radius.correlation:g}"
-        mend = "A correlation brings in how neurons respond to a push, which this theory has not. Simulate a network."
+        mend = "With it, neurons feel their own past through J. This theory has no such term: simulate a Network(bulk=...)."
         raise argument_error("radius", "describe a bulk of independent entries", came, mend)
-    return number("radius", getattr(radius, "radius", radius), least=0.0)
+    return number("radius", radius.radius, least=0.0)

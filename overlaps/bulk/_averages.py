@@ -80,19 +80,28 @@ def _correlation(covariance: Any, first: Any, second: Any) -> Any:
 
 
 def _hermite_sum(covariance: Any, first: Any, second: Any, a: Any, b: Any) -> Any:
-    powers = _correlation(covariance, first, second)[..., None] ** jnp.arange(float(ORDERS))
-    return jnp.sum(powers * a * b, axis=-1)
+    rho = _correlation(covariance, first, second)
+    return jnp.sum(rho[..., None] ** _along_last(np.arange(float(ORDERS)), rho.ndim) * a * b, axis=-1)
 
 
 def _coefficients(function: Callable[[Any], Any], variance: Any) -> Any:
-    x, weights, polynomials = _nodes()
-    return (function(jnp.sqrt(jnp.maximum(variance, 0.0))[..., None] * x) * weights) @ polynomials.T
+    return _weighted(function, variance) @ _nodes()[2].T
 
 
 def _half_sums(function: Callable[[Any], Any], variance: Any) -> Any:
     """E[f(h)] for f that may jump at 0."""
+    return jnp.sum(_weighted(function, variance), axis=-1)
+
+
+def _weighted(function: Callable[[Any], Any], variance: Any) -> Any:
+    """The values of f times the weights, along a new last axis."""
     x, weights, _ = _nodes()
-    return function(jnp.sqrt(jnp.maximum(variance, 0.0))[..., None] * x) @ weights
+    scale = jnp.sqrt(jnp.maximum(variance, 0.0))[..., None]
+    return function(scale * _along_last(x, scale.ndim - 1)) * _along_last(weights, scale.ndim - 1)
+
+
+def _along_last(vector: np.ndarray, ndim: int) -> np.ndarray:
+    return vector.reshape((1,) * ndim + (-1,))
 
 
 @functools.lru_cache

@@ -37,7 +37,7 @@ def fixed_points(
     (k, q).
 
     - `net`: a single `Overlaps`.
-    - `radius`: g, the radius of the disk that the eigenvalues of J fill.
+    - `radius`: g, the radius of the disk that the eigenvalues of J fill. A `RandomBulk` stands for its radius.
     - `rnn`: the model, in continuous time or with a step `dt`.
     - `input`: a number, or one number for each input.
     - `starts`: the number of starting points. The default is 256 at rank 1, and doubles for each further rank, up to 4096.
@@ -75,9 +75,7 @@ def fixed_points(
     positions = ends[kept]
     positions[np.abs(positions) < TOLERANCE * scale] = 0.0
     modes, bulk = modes[kept], bulk[kept]
-    # The bulk swallows the others. Without activity, the last equation has a solution that belongs to no mode of the network.
-    outside = (np.abs(modes) > bulk[:, None] * (1 + MARGINAL)) & ((variance[kept] > TOLERANCE)[:, None] | (modes != 0))
-    modes = np.where(outside, modes, np.nan)
+    modes = np.where(np.abs(modes) > bulk[:, None] + MARGINAL, modes, np.nan)  # the bulk swallows the others
     modes: Any = np.take_along_axis(modes, np.argsort(-np.real(modes), axis=1), axis=1)
     eigenvalues = (modes - 1) / rnn.tau
     step = 0.0 if rnn.dt is None else rnn.dt / rnn.tau
@@ -120,7 +118,6 @@ def _search(
     layout, gram, gauss = net.layout, jnp.asarray(net.gram), averages(rnn.phi)
     driving, rank = layout.driving, layout.rank
     drive, response = gram[:driving, :driving], gram[driving:, :driving]
-    recurrent = np.arange(driving - rank, driving)
 
     def latents(point: Any) -> Any:
         return jnp.concatenate([layout.driven(held), point[:rank]])
@@ -133,7 +130,7 @@ def _search(
         """E[phi^2], and its tangent where a search tries a negative variance."""
         zero = jnp.zeros_like(variance)
         below = jax.jvp(gauss.square, (zero,), (variance,))
-        return jnp.where(variance >= 0, gauss.square(jnp.maximum(variance, 0.0)), below[0] + below[1])
+        return jnp.where(variance >= 0, gauss.square(jnp.where(variance >= 0, variance, 0.0)), below[0] + below[1])
 
     def gain(variance: Any) -> Any:
         return rnn.gain(jnp.where(variance >= 0, variance, 0.0))
@@ -152,15 +149,13 @@ def _search(
         return -right.T @ (inverse * (left.T @ residual(point)))
 
     def modes(point: Any) -> Any:
-        """The eigenvalues mu of W diag(phi') outside of the bulk."""
-        kappa, variance = latents(point), jnp.maximum(variance_at(point), 0.0)
-        slope, bent = jax.jvp(gain, (variance,), (jnp.ones_like(variance),))
-        bent = 2 * bent  # E[phi''']
-        along, read = (drive @ kappa)[recurrent], response[:rank] @ kappa
-        # At rest the equation of q only says that xi^2 grows as the square of xi does: no mode of its own.
-        grown = jnp.where(variance > TOLERANCE, g**2, 0.0) * jax.jvp(gauss.square, (variance,), (jnp.ones_like(variance),))[1]
-        top = jnp.column_stack([slope * response[:rank][:, recurrent] + bent * read[:, None] * along[None], bent * read])
-        return jnp.linalg.eigvals(jnp.vstack([top, grown * jnp.append(along, 1.0)[None]]))
+        """The eigenvalues mu of W diag(phi') outside of the bulk: those of the map from (k, q) to v^T phi / N and g^2 E[phi^2].
+
+        At rest, q has no mode of its own: it grows as the square of what J adds to the activity.
+        """
+        ahead = jacobian(point) + jnp.eye(rank + 1)
+        resting = (variance_at(point) <= TOLERANCE) & (np.arange(rank + 1) == rank)
+        return jnp.linalg.eigvals(jnp.where(resting[:, None], 0.0, ahead))
 
     def search(start: Any) -> tuple:
         kappa = latents(start)
