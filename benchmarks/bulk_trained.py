@@ -78,7 +78,7 @@ def show(title: str, report: Any) -> None:
 
 
 def continued(name: str, network: ov.DenseNetwork, start: Any, rule: ov.GradientDescent, saves: int, report: Any) -> None:
-    """Go on learning in each theory, and print the share of the loss curve that it explains, and the error of its response."""
+    """Go on learning in each theory, and print the share of the loss curve that it explains."""
     task, rnn, *_ = SETTINGS[name]
     respond = responses(task, rnn)
 
@@ -89,7 +89,7 @@ def continued(name: str, network: ov.DenseNetwork, start: Any, rule: ov.Gradient
     true, end = learned(network)
     exact = respond(end)
     print(
-        f"  from loss {true[0]:.3g}, {rule.steps} steps to {true[-1]:.2g}: share of the curve, last loss, error of the last response"
+        f"  {rule.steps} steps, loss {true[0]:.3g} to {true[-1]:.2g}: share of the curve, last loss, error of the last response"
     )
 
     def line(label: str, losses: np.ndarray, last: Any) -> None:
