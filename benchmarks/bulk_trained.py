@@ -44,7 +44,8 @@ def main(name: str, radius: float) -> None:
     """Train one network, and print both tables for it."""
     task, rnn, rule, ranks = SETTINGS[name]
     stretch = dataclasses.replace(rule, steps=rule.steps // STRETCHES)
-    path, losses = [ov.DenseNetwork.random(int(10 * radius), NEURONS, radius)], []
+    path: list[Any] = [ov.DenseNetwork.random(int(10 * radius), NEURONS, radius)]
+    losses: Any = []
     for _ in range(STRETCHES):
         run = ov.learn(path[-1], task, rnn, stretch, saves=2)
         losses.append(run["loss"].values)
