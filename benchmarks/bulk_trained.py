@@ -34,9 +34,9 @@ SETTINGS = {
         ov.tasks.exponential_filter(0.2, horizon=20.0), ov.RNN(dt=0.1), ov.GradientDescent(0.002, 384), (1, 2)
     ),
     "oscillation": Setting(
-        ov.tasks.damped_oscillation(0.3, 2.0, horizon=10.0), ov.RNN(dt=0.05), ov.GradientDescent(0.04, 800), (1, 2)
+        ov.tasks.damped_oscillation(0.3, 2.0, horizon=10.0), ov.RNN(dt=0.05), ov.GradientDescent(0.04, 800), (2,)
     ),
-    "flip-flop": Setting(ov.tasks.flip_flop(0, trials=6, dt=0.2), ov.RNN("tanh", dt=0.2), ov.GradientDescent(0.1, 320), (1, 2)),
+    "flip-flop": Setting(ov.tasks.flip_flop(0, trials=6, dt=0.2), ov.RNN("tanh", dt=0.2), ov.GradientDescent(0.1, 320), (2,)),
 }
 
 

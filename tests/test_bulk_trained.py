@@ -151,6 +151,16 @@ def test_a_report_survives_a_file_and_is_repeated(report, tmp_path):
     xr.testing.assert_identical(ov.rerun(xr.load_dataset(tmp_path / "report.nc")), report)
 
 
+def test_the_figure_holds_the_numbers(report):
+    ax = ov.plots.plot_explained(report)
+    lines = {line.get_label(): line for line in ax.get_lines()}
+    for part in ("with bulk", "without bulk"):
+        np.testing.assert_array_equal(lines[part].get_xydata(), np.stack([report["rank"], report["loss"].sel(part=part)], 1))
+    assert lines["trained network"].get_ydata()[0] == report["trained_loss"]
+    with pytest.raises(ValueError, match=r"be a result of bulk\.explained"):
+        ov.plots.plot_explained(report.drop_attrs())
+
+
 def test_what_is_refused():
     batch = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), TRAINED)
     two = ov.tasks.exponential_filter([0.1, 0.2])

@@ -185,3 +185,14 @@ def test_sgd_on_a_torch_rnn():
     assert sgd(module, groups) == pytest.approx(after, rel=1e-9)
     assert after < 0.9 * before
     assert_same_end(ov.interop.from_state_dict(module)[0], end, ("W", "m", "z", "b", "c"))
+
+
+def test_a_bulk_is_a_buffer_that_does_not_learn():
+    network, rnn = ov.Overlaps.random(0).sample(N, 1, bulk=0.7), ov.RNN("tanh", dt=0.2)
+    module, inputs = ov.interop.to_torch(network, rnn), INPUTS[..., :1]
+    with torch.no_grad():
+        found = module(torch.tensor(inputs)).numpy()
+    np.testing.assert_allclose(found, rnn.output(network, inputs), rtol=0, atol=1e-12)
+    assert "bulk" not in dict(module.named_parameters())
+    back, _ = ov.interop.from_state_dict(module, alpha=0.2, phi="tanh")
+    np.testing.assert_array_equal(back.bulk, network.bulk)

@@ -10,7 +10,7 @@ for them.
 - Learning curves: `plot_learning` (loss), `plot_overlaps`, `plot_comparison` (theory and simulation).
 - What gradient flow conserves, and which overlap moves which: `plot_conserved`, `plot_metric`.
 - Activity: `plot_trial`, `plot_phase_portrait`.
-- Networks whose whole W learns: `plot_eigenvalues`, `plot_outlier`, `plot_regimes`.
+- Networks whose whole W learns: `plot_eigenvalues`, `plot_outlier`, `plot_regimes`, `plot_explained`.
 - The infinite limit, and how Gaussian the neurons are: `plot_validation`, `plot_quantiles`, `plot_histograms`.
 - Populations of neurons, and how many of them a network needs: `plot_populations`, `plot_population_fits`.
 - Many runs: `plot_sweep`.
@@ -31,6 +31,7 @@ from overlaps.plots._experiments import (
     plot_design as plot_design,
     plot_discriminate as plot_discriminate,
 )
+from overlaps.plots._explained import plot_explained as plot_explained
 from overlaps.plots._inference import plot_identifiability as plot_identifiability
 from overlaps.plots._inference_fit import plot_fit as plot_fit
 from overlaps.plots._integration import (
