@@ -51,6 +51,11 @@ def test_what_cannot_describe_a_bulk_refuses_it(network, message, call):
         call(network)
 
 
+def test_words_are_no_neurons_of_a_nonlinear_module():
+    with pytest.raises(ValueError, match="be a whole network for phi 'tanh'"):
+        ov.interop.to_torch(SMALL, TANH)
+
+
 def test_labels_of_neurons_with_a_bulk_are_refused():
     with pytest.raises(ValueError, match="have no bulk to be described by populations"):
         ov.Populations.from_labels(NETWORK, np.arange(N) % 2)

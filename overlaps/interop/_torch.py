@@ -26,7 +26,7 @@ def to_torch(network: Any, rnn: Any) -> Any:
     - `network`: a single `Network` or `DenseNetwork`.
     - `rnn`: an `RNN` with Euler steps and a phi out of "linear", "erf", "tanh", "relu" and "softplus".
 
-    Raises ValueError for other networks and models, and ImportError without PyTorch.
+    Raises ValueError for other networks and models, for a reduced network with a nonlinear phi, and ImportError without PyTorch.
     """
     require_network(network)
     if not isinstance(rnn, RNN) or rnn.dt is None:
@@ -34,6 +34,7 @@ def to_torch(network: Any, rnn: Any) -> Any:
     if rnn.phi not in ("linear", "erf", "tanh", "relu", "softplus"):
         mend = "Change `module.phi` of a module with another phi."
         raise argument_error("rnn", "have a phi that PyTorch knows by the same name", f"its phi is {rnn.phi!r}", mend)
+    network.check_transfer(rnn.phi)
     arrays = to_state_dict(network, "vectors" if isinstance(network, Network) else "weights")
     return _module_class()(arrays, rnn.phi, rnn.dt / rnn.tau)
 
