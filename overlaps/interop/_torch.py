@@ -26,7 +26,8 @@ def to_torch(network: Any, rnn: Any) -> Any:
     - `network`: a single `Network` or `DenseNetwork`.
     - `rnn`: an `RNN` with Euler steps and a phi out of "linear", "erf", "tanh", "relu" and "softplus".
 
-    Raises ValueError for other networks and models, for a reduced network with a nonlinear phi, and ImportError without PyTorch.
+    Raises ValueError for other networks and models, and for a reduced network with a nonlinear phi. Raises ImportError without
+    PyTorch.
     """
     require_network(network)
     if not isinstance(rnn, RNN) or rnn.dt is None:
