@@ -49,6 +49,7 @@ def network(task: ov.tasks.Trials, g: float, n: int, seed: int) -> list[np.ndarr
 
 
 def size(values: np.ndarray) -> float:
+    """The root mean square."""
     return float(np.sqrt(np.mean(values**2)))
 
 
