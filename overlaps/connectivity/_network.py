@@ -55,8 +55,8 @@ class Network(Neurons):
     simulated: ClassVar[bool] = True
     takes_neuron_rules: ClassVar[bool] = True
 
-    bulk: Float[AnyArray, "*batch N N"] | None = eqx.field(metadata=ONLY_IF_SET)
-    recipe: Float[AnyArray, "*batch 4"] | None = eqx.field(metadata={"undescribed": True})  # of a bulk that was drawn
+    bulk: Any = eqx.field(metadata=ONLY_IF_SET)  # (batch, N, N), or None
+    recipe: Any = eqx.field(metadata={"undescribed": True})  # (batch, 4), of a bulk that was drawn, or None
 
     def __init__(self, m: Any, u: Any, v: Any, z: Any, b: Any = None, h0: Any = None, c: Any = None, bulk: Any = None):
         super().__init__(m, u, v, z, b, h0, c)
