@@ -142,6 +142,15 @@ def test_a_given_bulk_against_plain_numpy(net):
         assert found.left_out == pytest.approx(np.sum(outside**2) / np.sum(slopes**2), rel=1e-10)
 
 
+def test_the_loss_of_a_given_bulk_has_the_exponent_of_the_theory(net):
+    errors = []
+    for radius in (0.02, 0.04):
+        network = net.sample(120, 1, bulk=radius)
+        found = truncation(network.krylov(1), TASK, RNN, network.bulk)
+        errors.append(found.loss - found.whole_loss)
+    assert np.log2(errors[1] / errors[0]) == pytest.approx(4, abs=0.2)
+
+
 @pytest.mark.slow
 def test_large_networks_leave_out_what_the_limit_does(net):
     n, limit = 1000, truncation(net.with_bulk(0.4, 1), TASK, RNN)

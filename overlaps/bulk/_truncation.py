@@ -33,7 +33,7 @@ class Truncation(NamedTuple):
 
 
 @in_float64
-def truncation(state: BulkOverlaps, task: Any, rnn: RNN, bulk: Any = None) -> Truncation:
+def truncation(state: State, task: Any, rnn: RNN, bulk: Any = None) -> Truncation:
     """What the order of a `BulkOverlaps` leaves out, at this moment of its learning.
 
     The vectors of the state consist of words of up to `order` letters J and J^T, but activity makes longer words of them. The

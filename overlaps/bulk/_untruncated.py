@@ -52,7 +52,8 @@ def untruncated(state: BulkOverlaps, bulk: Any) -> Untruncated:
 
 
 def _infinite(state: BulkOverlaps) -> Untruncated:
-    (wide, tall), words = np.max(np.asarray(state.edge), axis=0), state.bulk.shape[-1]
+    inner, (wide, tall) = np.asarray(state.bulk), np.max(np.asarray(state.edge), axis=0)
+    words = len(inner)
     radius, correlation = (wide + tall) / 2, (wide - tall) / (wide + tall) if wide + tall else 0.0
     last = words - words // 2 if words == 2 ** (state.order + 1) - 1 else 1  # how many words have the largest length
     most = max(2, (MOST_WORDS - words) // (last * (2 if abs(correlation) < 1 else 1)))
@@ -60,7 +61,7 @@ def _infinite(state: BulkOverlaps) -> Untruncated:
     J, letters = chain(levels, radius, correlation)
     whole, same = np.zeros((words + (len(J) - 1) * last,) * 2), np.eye(last)
     first = words - last  # the words of the largest length come last
-    whole[:words, :words] = state.bulk
+    whole[:words, :words] = inner
     whole[words:, words:] = np.kron(J[1:, 1:], same)
     whole[words:, first:words], whole[first:words, words:] = np.kron(J[1:, :1], same), np.kron(J[:1, 1:], same)
     basis = np.eye(len(whole) * state.layout.size, state.n)
