@@ -1,6 +1,6 @@
 """Learning with a bulk at the order of words that a wanted accuracy takes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ def learn_to_accuracy(
     last change c the error that is left is about c q / (1 - q) (docs/bulk_truncation.md, "The error of a run").
 
     - `net`: the initial `Overlaps` of vectors that are independent of J, for N -> infinity, or a `Network` with a bulk.
-    - `task`, `rnn`, `rule`: as in `learn`.
+    - `task`, `rnn`, `rule`: as in `learn`, without early stops.
     - `radius`, `correlation`: of J, as in `Overlaps.with_bulk`. A `Network` has its own J and takes neither.
     - `accuracy`: the largest error of the loss and of any overlap, at any saved point of the run.
     - `largest_order`: the largest order to train, at least 2. Order p takes D (2^(p + 1) - 1) units, for D vectors.
@@ -49,6 +49,7 @@ def learn_to_accuracy(
     example for an infinite horizon under a bulk whose activity does not decay.
     """
     reduced, factor = _reduction(net, radius, correlation)
+    _refuse_early_stops(task, rule)
     accuracy = number("accuracy", accuracy, above=0.0)
     largest_order = count("largest_order", largest_order, least=2)
     least = factor**2 if factor < 1 else 0.0  # of the ratio, in case the measured one is low by chance
@@ -85,6 +86,13 @@ def _reduction(net: Any, radius: Any, correlation: Any) -> tuple[Callable[[int],
     J = np.asarray(net.bulk, float)
     squares = float(np.sum(J**2))
     return net.krylov, decay(np.sqrt(squares / len(J)), float(np.sum(J * J.T)) / squares if squares else 0.0)
+
+
+def _refuse_early_stops(task: Any, rule: Any) -> None:
+    for each in [phase.rule for phase in task] if isinstance(task, Sequence) else [rule]:
+        if getattr(each, "stop_loss", None) is not None or getattr(each, "stop_gradient", None) is not None:
+            mend = "Runs that stop at different times cannot be compared over learning time."
+            raise argument_error("rule", "have no early stop", "it has one", mend)
 
 
 def _first_order(factor: float, accuracy: float, largest: int) -> int:

@@ -66,7 +66,8 @@ def truncation(state: State, task: Any, rnn: RNN, bulk: Any = None) -> Truncatio
         came = f"too much of what it leaves out is in words of more than {state.order + longer} letters"
         mend = "The radius of the bulk is too large. Take a larger order, or train a `Network` with this bulk."
         raise argument_error("state", f"have an order above {state.order}", came, mend)
-    return Truncation(float(loss), float(whole_loss), (counted + tail) / (np.sum(slope**2) + tail) if counted else 0.0)
+    left_out = (counted + tail) / (float(np.sum(slope**2)) + tail) if counted else 0.0
+    return Truncation(float(loss), float(whole_loss), left_out)
 
 
 def _tail(outside: Float[AnyArray, "units D"], ends: int) -> float:

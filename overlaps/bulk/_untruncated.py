@@ -31,7 +31,7 @@ def untruncated(state: BulkOverlaps, bulk: Any) -> Untruncated:
 
     In the limit, J leads from a word w of the largest length to the chain 1w, 11w, ... of longer words, and J^T leads to the
     chain of a second letter. Activity reaches no other words. So these chains, up to some length, are enough (docs/
-    bulk_truncation.md, "What the order leaves out"). Raises ValueError if `bulk` does not fit.
+    bulk_truncation.md, "The error at a moment"). Raises ValueError if `bulk` does not fit.
     """
     if state.basis is None:
         if bulk is not None:
