@@ -4,13 +4,10 @@ The radius g of the bulk is the radius of the disk that the eigenvalues of J fil
 
 - Nonlinear networks at N -> infinity (docs/bulk_nonlinear.md): `activity` computes the output and the variance of the activity,
   `fixed_points` computes stationary solutions and their stability.
-<<<<<<< HEAD
-- Networks whose whole W was trained (docs/bulk_trained.md): `explained` says how much of what a network does and learns its
-  initial W and a low-rank change explain.
-=======
 - Linear networks by their words (docs/bulk_truncation.md): `truncation` computes what the order of a `BulkOverlaps` leaves out,
   and `learn_to_accuracy` finds the order that a run needs.
->>>>>>> b4c1a127b0da64cc797488ea258bcbc16cf75174
+- Networks whose whole W was trained (docs/bulk_trained.md): `explained` says how much of what a network does and learns its
+  initial W and a low-rank change explain.
 
 This room computes from states, tasks and results of `learn`. It may not import studies or figures.
 """
