@@ -40,11 +40,11 @@ SETTINGS = {
 }
 
 
-def main(name: str, radius: float) -> None:
+def main(name: str, radius: float, seed: int | None) -> None:
     """Train one network, and print both tables for it."""
     task, rnn, rule, ranks = SETTINGS[name]
     stretch = dataclasses.replace(rule, steps=rule.steps // STRETCHES)
-    path: list[Any] = [ov.DenseNetwork.random(int(10 * radius), NEURONS, radius)]
+    path: list[Any] = [ov.DenseNetwork.random(int(10 * radius) if seed is None else seed, NEURONS, radius)]
     losses: Any = []
     for _ in range(STRETCHES):
         run = ov.learn(path[-1], task, rnn, stretch, saves=2)
@@ -134,6 +134,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=SETTINGS)
     parser.add_argument("radii", type=float, nargs="+")
+    parser.add_argument("--seed", type=int, help="of the network; by default 10 times its radius")
     arguments = parser.parse_args()
     for radius in arguments.radii:
-        main(arguments.name, radius)
+        main(arguments.name, radius, arguments.seed)
