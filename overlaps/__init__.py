@@ -21,7 +21,7 @@ True
 
 - Networks: `Overlaps`, `Network` (its vectors), `MeanField` (infinitely many neurons), `Populations` (a mixture of Gaussian
   populations of neurons), `DenseNetwork` (all of W learns), `ReducedNetwork` (a small network that learns as a `DenseNetwork`
-  does).
+  does), `BulkOverlaps` (a network with a random part of W that does not learn, which a `RandomBulk` draws).
 - Model: `RNN`, with a nonlinearity `Transfer`.
 - Training: `tasks`, `GradientDescent`, `GradientFlow`, `Phase` (one of several tasks in a row), `learn`, `learn_mean_field`.
 - Many runs: `sweep` trains networks at many settings, in one process or on a cluster.
@@ -43,11 +43,13 @@ from overlaps import (
     tasks as tasks,
 )
 from overlaps.connectivity import (
+    BulkOverlaps as BulkOverlaps,
     DenseNetwork as DenseNetwork,
     MeanField as MeanField,
     Network as Network,
     Overlaps as Overlaps,
     Populations as Populations,
+    RandomBulk as RandomBulk,
     ReducedNetwork as ReducedNetwork,
 )
 from overlaps.dynamics import RNN as RNN, Transfer as Transfer

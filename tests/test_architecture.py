@@ -79,8 +79,9 @@ def test_files_are_short(path):
 def test_the_public_page_shows_public_names_alone():
     names = [name for name in dir(ov) if not name.startswith("__")]
     assert names == [
-        *("DenseNetwork", "DivergenceError", "GradientDescent", "GradientFlow", "MeanField", "Network", "Overlaps", "Phase"),
-        *("Populations", "RNN", "ReducedNetwork", "Transfer", "conserved", "final_state", "inference", "initial_state"),
+        *("BulkOverlaps", "DenseNetwork", "DivergenceError", "GradientDescent", "GradientFlow", "MeanField", "Network"),
+        *("Overlaps", "Phase", "Populations", "RNN", "RandomBulk", "ReducedNetwork", "Transfer"),
+        *("conserved", "final_state", "inference", "initial_state"),
         *("integration", "interop", "learn", "learn_mean_field", "metric", "plots", "rerun", "resume", "studies", "sweep"),
         *("tasks", "trajectory", "validate"),
     ]
