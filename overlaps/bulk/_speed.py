@@ -61,10 +61,18 @@ def speed(
     return xr.Dataset(
         {
             "loss": (("radius", "time"), loss, runs[0]["loss"].attrs),
-            "learning_time": (("radius", "fraction"), _times(time, loss / start), said("learning time to a fraction of the loss")),
+            "learning_time": (
+                ("radius", "fraction"),
+                _times(time, loss / start),
+                said("learning time to a fraction of the loss"),
+            ),
             "final_loss": ("radius", loss[:, -1] / start[:, 0], said("final loss / initial loss")),
             "sigma": (("radius", "overlap"), end.values, end.attrs),
-            "loss_change": ("radius", np.max(np.abs(loss - lower) / start, axis=1), said("change of the loss by the last order")),
+            "loss_change": (
+                "radius",
+                np.max(np.abs(loss - lower) / start, axis=1),
+                said("change of the loss by the last order"),
+            ),
         },
         {
             "radius": ("radius", radii, said("radius of the bulk")),

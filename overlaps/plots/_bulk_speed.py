@@ -27,7 +27,9 @@ def plot_bulk_speed(dataset: xr.Dataset, ax: Any = None, **style: Any) -> Any:
     for fraction, colour in zip(dataset["fraction"].values, COLOURS, strict=True):
         times = dataset["learning_time"].sel(fraction=fraction)
         shown = times.where(np.isfinite(times))
-        ax.plot(dataset["radius"], shown, **{"color": colour, "marker": "o", "label": f"to {fraction:.0%}\nof the loss", **style})
+        ax.plot(
+            dataset["radius"], shown, **{"color": colour, "marker": "o", "label": f"to {fraction:.0%}\nof the loss", **style}
+        )
     ax.set(xlabel="radius g of the bulk", ylabel="learning time", ylim=(0, None))
     legend_beside(ax)
     return ax
