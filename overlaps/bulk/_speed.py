@@ -1,4 +1,4 @@
-"""How the radius of a fixed random bulk changes the speed and the end of learning, in linear networks of infinitely many neurons."""
+"""How the radius of a random bulk changes the speed and the end of learning, in linear networks of infinitely many neurons."""
 
 from typing import Any
 
