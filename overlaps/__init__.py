@@ -35,6 +35,7 @@ True
 from importlib.metadata import version as _version
 
 from overlaps import (
+    bulk as bulk,
     inference as inference,
     integration as integration,
     interop as interop,

@@ -12,7 +12,7 @@ PACKAGE = Path(ov.__file__).parent
 # From the foundations up. A room may import from the rooms before it, through their pages.
 ROOMS = [
     *("_support", "connectivity", "dynamics", "tasks", "learning", "sweeps", "inference", "integration", "interop"),
-    *("studies", "plots", "figures"),
+    *("bulk", "studies", "plots", "figures"),
 ]
 
 
@@ -81,7 +81,7 @@ def test_the_public_page_shows_public_names_alone():
     assert names == [
         *("BulkOverlaps", "DenseNetwork", "DivergenceError", "GradientDescent", "GradientFlow", "MeanField", "Network"),
         *("Overlaps", "Phase", "Populations", "RNN", "RandomBulk", "ReducedNetwork", "Transfer"),
-        *("conserved", "final_state", "inference", "initial_state"),
+        *("bulk", "conserved", "final_state", "inference", "initial_state"),
         *("integration", "interop", "learn", "learn_mean_field", "metric", "plots", "rerun", "resume", "studies", "sweep"),
         *("tasks", "trajectory", "validate"),
     ]

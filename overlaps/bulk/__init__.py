@@ -1,0 +1,12 @@
+"""Theories of networks with a random bulk: W = J + u v^T / N, where J is a random matrix that does not learn.
+
+The radius g of the bulk is the radius of the disk that the eigenvalues of J fill. The entries of J have the variance g^2 / N.
+
+- Nonlinear networks at N -> infinity (docs/bulk_nonlinear.md): `activity` computes the output and the variance of the activity,
+  `fixed_points` computes stationary solutions and their stability.
+
+This room computes from overlaps and from results of `learn`. It may not import studies or figures.
+"""
+
+from overlaps.bulk._activity import activity as activity
+from overlaps.bulk._fixed_points import fixed_points as fixed_points
