@@ -226,7 +226,7 @@ def test_what_a_bulk_does_not_go_with_is_refused():
             r"`bulk` must be a RandomBulk or have",
         ),
         (lambda: NET.with_bulk(-0.1), "`radius` must be a number of at least 0"),
-        (lambda: NET.with_bulk(0.1, order=9), "`order` must take 2000 units or fewer, but 9 came, which takes 7161"),
+        (lambda: NET.with_bulk(0.1, order=9), "`order` must make 511 words or fewer, but 9 came, which makes 1023"),
         (lambda: NET.with_bulk(0.1, correlation=1.5), "`correlation` must be a number from -1 to 1"),
         (lambda: ov.learn(infinite, TRIALS, TANH, ov.GradientDescent()), "must be a whole network for phi 'tanh'"),
         (lambda: ov.learn(infinite, FILTER, LINEAR, ov.GradientDescent(1e-3, 5, optax.adam)), "must commute with rotations"),
@@ -248,6 +248,17 @@ def test_a_bulk_beyond_stability_and_an_infinite_horizon(correlation):
             task.loss(net.with_bulk(1.02 * limit, order=2, correlation=correlation), ov.RNN())
         with pytest.raises(ValueError, match="be a stable network for a task of infinite horizon"):
             task.loss(net.sample(200, 0, bulk=ov.RandomBulk(1.3 * limit, 0, correlation)), ov.RNN())
+
+
+def test_words_that_stand_for_several_units_act_as_the_whole_matrix():
+    state = NET.with_bulk(0.5, order=2, correlation=0.4)
+    whole = ov.BulkOverlaps(state.m, state.u, state.v, state.z, state.dense_bulk, 2, state.edge)
+    np.testing.assert_array_equal(state.dense_bulk, np.kron(state.bulk, np.eye(7)))
+    for task in (FILTER, TRIALS):
+        run, other = (ov.learn(one, task, LINEAR, ov.GradientDescent(1e-2, 5), saves=2) for one in (state, whole))
+        np.testing.assert_allclose(run["sigma_bulk"], other["sigma_bulk"], rtol=0, atol=1e-14)
+        np.testing.assert_allclose(run["loss"], other["loss"], rtol=1e-13)
+    np.testing.assert_allclose(state.W, state.dense_bulk + state.u @ state.v.T / state.n, rtol=0, atol=1e-15)
 
 
 def test_no_bulk_is_todays_library():

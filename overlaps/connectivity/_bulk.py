@@ -1,5 +1,6 @@
 """The random bulk J of W = J + u v^T / N: a matrix that does not learn (docs/bulk.md)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,7 +128,7 @@ def through_bulk(network: Any, transfer: Transfer) -> Projection:
 
     def project(latents: Latents) -> Float[AnyArray, "points read"]:
         rates = transfer.function(latents[:, :external] @ network.external.T + latents[:, external:])
-        recurrent = rates @ network.bulk.T + (rates @ network.v) @ network.u.T / network.n
+        recurrent = network.times_bulk(rates.T).T + (rates @ network.v) @ network.u.T / network.n
         return jnp.concatenate([recurrent, rates @ network.z / network.n], axis=1)
 
     return project
@@ -140,13 +141,16 @@ def word_labels(layout: Layout) -> list[str]:
     return [reader + driver for reader in readers for driver in labels[:driving]]
 
 
-def word_overlaps(bulk: Float[AnyArray, "N N"], factor: Float[AnyArray, "N D"], layout: Layout) -> AnyArray:
-    """The overlaps y . J^a x / N (powers, words), for a in `POWERS`, in the order of `word_labels`."""
+def word_overlaps(times_bulk: Callable, factor: Float[AnyArray, "N D"], layout: Layout) -> AnyArray:
+    """The overlaps y . J^a x / N (powers, words), for a in `POWERS`, in the order of `word_labels`.
+
+    `times_bulk`: the product of J with vectors.
+    """
     driving = layout.driving
     readers = jnp.concatenate([factor[:, driving + layout.rank :], factor[:, driving : driving + layout.rank]], axis=1)
 
     def multiplied(drivers: Any, _: Any) -> tuple[Any, Any]:
-        drivers = bulk @ drivers
+        drivers = times_bulk(drivers)
         return drivers, (readers.T @ drivers).reshape(-1)
 
     return jax.lax.scan(multiplied, factor[:, :driving], None, length=len(POWERS))[1]

@@ -29,7 +29,8 @@ class BulkOverlaps(Network):
     that are left out contribute at order g^(2 order + 2) to output, loss and overlaps. Their arguments:
 
     - `m`, `u`, `v`, `z`, `b`, `h0`, `c`: as in `Network`, for k units. m^T m / k is the overlap of the large network.
-    - `bulk`: the matrix J among the words, (k, k).
+    - `bulk`: the matrix J among the units, (k, k). A smaller one, (words, words), acts on the words, and each word stands for
+      k / words units, one after the other, on which it acts alike.
     - `order`: the largest number of letters of a word.
     - `edge`: real and imaginary parts of eigenvalues of the whole J, (points, 2): those that decide whether activity decays.
     - `basis`: (N, k), with orthonormal columns: the directions in the space of N neurons for which the units stand. None at
@@ -58,7 +59,12 @@ class BulkOverlaps(Network):
         h0: Any = None,
         c: Any = None,
     ):
-        super().__init__(m, u, v, z, b, h0, c, bulk)
+        super().__init__(m, u, v, z, b, h0, c)
+        self.bulk = real_array("bulk", bulk)
+        words = self.bulk.shape[-1]
+        if self.bulk.shape != (*self.batch, words, words) or self.n % words:
+            must = f"have as many rows and columns as there are words, of which {self.n} units are a multiple"
+            raise argument_error("bulk", must, f"its shape is {self.bulk.shape}")
         self.order = count("order", order, least=0)
         edge = real_array("edge", edge)
         if edge.ndim < 2 or edge.shape[-1] != 2:
@@ -67,6 +73,15 @@ class BulkOverlaps(Network):
         self.basis = None if basis is None else real_array("basis", basis)
         if self.basis is not None and self.basis.shape[:-2] + self.basis.shape[-1:] != self.m.shape[:-1]:
             raise argument_error("basis", f"have {self.n} columns, one per unit", f"its shape is {self.basis.shape}")
+
+    @property
+    def dense_bulk(self) -> Float[AnyArray, "*batch k k"]:
+        same = np.eye(self.n // self.bulk.shape[-1])
+        whole = numpy_for(self).einsum("...ab,ij->...aibj", self.bulk, same)
+        return whole.reshape(*self.batch, self.n, self.n)
+
+    def times_bulk(self, vectors: Float[AnyArray, "k vectors"]) -> Float[AnyArray, "k vectors"]:
+        return (self.bulk @ vectors.reshape(self.bulk.shape[-1], -1)).reshape(vectors.shape)
 
     def check_transfer(self, phi: Any) -> None:
         if phi != "linear":
@@ -103,6 +118,7 @@ class BulkOverlaps(Network):
     def stored(self, name: str) -> dict[str, Variable]:
         variables = super().stored(name)
         if name == "initial":
+            variables["bulk"] = (("row", "column"), np.asarray(self.bulk), said("bulk J among the words"))
             variables["edge"] = (("point", "part"), np.asarray(self.edge), said("eigenvalues of the bulk, real and imaginary"))
             if self.basis is not None:
                 meaning = said("direction among the neurons of the original network")
@@ -122,7 +138,7 @@ def infinite(net: Any, radius: Any, order: int, correlation: float) -> BulkOverl
     radius = parameter("radius", radius, least=0.0)
     gram = net.factor if net.c is None else net.factor[..., :-1, :]
     xp, size = numpy_for(gram, radius), net.layout.size
-    words = fock_bulk(order, size, correlation)
+    words = fock_bulk(order, correlation)
     if radius.ndim and net.batch not in ((), radius.shape):
         raise argument_error("radius", f"be a number or {net.batch[0]} numbers, one per network", f"{radius.size} came")
     batch, units = net.batch or radius.shape, len(words) * size
@@ -132,9 +148,7 @@ def infinite(net: Any, radius: Any, order: int, correlation: float) -> BulkOverl
     angles = 2 * np.pi / EDGE * np.arange(EDGE)
     ellipse = np.stack([(1 + correlation) * np.cos(angles), (1 - correlation) * np.sin(angles)], axis=-1)
     c = None if net.c is None else xp.broadcast_to(net.c, (*batch, net.outputs))
-    return BulkOverlaps(
-        **net.layout.vectors(vectors), bulk=radius * np.kron(words, np.eye(size)), order=order, edge=radius * ellipse, c=c
-    )
+    return BulkOverlaps(**net.layout.vectors(vectors), bulk=radius * words, order=order, edge=radius * ellipse, c=c)
 
 
 def projected(network: Network, order: int) -> BulkOverlaps:

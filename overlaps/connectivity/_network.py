@@ -55,8 +55,8 @@ class Network(Neurons):
     simulated: ClassVar[bool] = True
     takes_neuron_rules: ClassVar[bool] = True
 
-    bulk: Float[AnyArray, "*batch N N"] | None = eqx.field(metadata=ONLY_IF_SET)
-    recipe: Float[AnyArray, "*batch 4"] | None = eqx.field(metadata={"undescribed": True})  # of a bulk that was drawn
+    bulk: Any = eqx.field(metadata=ONLY_IF_SET)  # (batch, N, N), or None
+    recipe: Any = eqx.field(metadata={"undescribed": True})  # (batch, 4), of a bulk that was drawn, or None
 
     def __init__(self, m: Any, u: Any, v: Any, z: Any, b: Any = None, h0: Any = None, c: Any = None, bulk: Any = None):
         super().__init__(m, u, v, z, b, h0, c)
@@ -70,7 +70,16 @@ class Network(Neurons):
     def W(self) -> Float[AnyArray, "*batch N N"]:
         """The recurrent weights J + u v^T / N, (N, N)."""
         low_rank = self.u @ self.v.swapaxes(-1, -2) / self.n
-        return low_rank if self.bulk is None else self.bulk + low_rank
+        return low_rank if self.bulk is None else self.dense_bulk + low_rank
+
+    @property
+    def dense_bulk(self) -> Float[AnyArray, "*batch N N"]:
+        """The matrix J with a row and a column for each unit."""
+        return self.bulk
+
+    def times_bulk(self, vectors: Float[AnyArray, "N vectors"]) -> Float[AnyArray, "N vectors"]:
+        """J times some vectors."""
+        return self.bulk @ vectors
 
     @property
     def has_bulk(self) -> bool:
@@ -88,7 +97,7 @@ class Network(Neurons):
         if self.bulk is None:
             return super().drivers
         xp = numpy_for(self)
-        return xp.concatenate([self.external, xp.broadcast_to(xp.eye(self.n), self.bulk.shape)], axis=-1)
+        return xp.concatenate([self.external, xp.broadcast_to(xp.eye(self.n), (*self.batch, self.n, self.n))], axis=-1)
 
     def projection(self, transfer: Transfer) -> Projection:
         return super().projection(transfer) if self.bulk is None else through_bulk(self, transfer)
@@ -105,7 +114,7 @@ class Network(Neurons):
         `recurrent`: what the low-rank part reads through `readers`. `activity`: h.
         """
         low_rank = self.u @ recurrent
-        return low_rank if self.bulk is None else low_rank + self.bulk @ activity
+        return low_rank if self.bulk is None else low_rank + self.times_bulk(activity)
 
     def recurrent_norm(self) -> Any:
         """An upper bound of the spectral norm of the recurrent weights: |J| + |u| |v| / N, with spectral norms."""
@@ -149,13 +158,13 @@ class Network(Neurons):
 
     @property
     def sizes(self) -> dict[str, Any]:
-        return super().sizes | ({} if self.bulk is None else {"bulk": self.bulk.shape[-2:]})
+        return super().sizes | ({} if self.bulk is None else {"bulk": (self.n, self.n)})
 
     def recorded(self, factor: Float[AnyArray, "rows D"]) -> dict[str, AnyArray]:
         values = super().recorded(factor)
         if self.bulk is None:
             return values
-        return values | {"sigma_bulk": word_overlaps(self.bulk, without_row(factor, self.c)[0], self.layout)}
+        return values | {"sigma_bulk": word_overlaps(self.times_bulk, without_row(factor, self.c)[0], self.layout)}
 
     def tracked(self, values: dict[str, np.ndarray], rnn: Model) -> tuple[dict[str, Variable], dict[str, Variable]]:
         variables, coordinates = super().tracked(values, rnn)

@@ -4,8 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from overlaps._support import count, number
+from overlaps._support import argument_error, count, number
 from overlaps.connectivity import ReducedNetwork, fock_bulk
+
+MOST_UNITS = 2000
 
 
 def infinite_network(sigma: Any = 0.0, order: int = 4, scale: float = 1.0, inputs: int = 1, outputs: int = 1) -> ReducedNetwork:
@@ -29,7 +31,9 @@ def infinite_network(sigma: Any = 0.0, order: int = 4, scale: float = 1.0, input
     sigma, scale = number("sigma", sigma, least=0.0), number("scale", scale, above=0.0)
     order, inputs, outputs = count("order", order, least=0), count("inputs", inputs), count("outputs", outputs)
     vectors = inputs + outputs
-    W = sigma * fock_bulk(order, vectors)
-    size = len(W) * vectors
+    size = vectors * (2 ** (order + 1) - 1)
+    if size > MOST_UNITS:
+        raise argument_error("order", f"take {MOST_UNITS} units or fewer", f"{order} came, which takes {size}")
+    W = sigma * fock_bulk(order)
     ends = np.sqrt(size) * np.eye(size)[:, :: len(W)]
     return ReducedNetwork(np.kron(np.eye(vectors), W), ends[:, :inputs], scale * ends[:, inputs:])
