@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 import scipy
+import xarray as xr
 
 import overlaps as ov
 from tests.systems import bulk
@@ -158,9 +159,11 @@ def test_speed_over_the_radius_of_a_bulk():
     assert np.all(np.isinf(few["learning_time"]))  # the loss did not come down so far
 
 
-def test_a_figure_of_the_speed():
+def test_a_figure_of_the_speed(tmp_path):
     net = NET.replace(zu=0.3, vm=0.3)
     found = ov.bulk.speed(net, TASK, RNN, ov.GradientDescent(0.01, 20), [0.0, 0.5], order=1)
+    found.to_netcdf(tmp_path / "speed.nc")
+    xr.testing.assert_identical(ov.rerun(xr.load_dataset(tmp_path / "speed.nc")), found)
     ax = ov.plots.plot_bulk_speed(found)
     assert [line.get_label() for line in ax.lines] == ["to 50%\nof the loss", "to 1%\nof the loss"]
     np.testing.assert_allclose(ax.lines[0].get_ydata(), found["learning_time"].sel(fraction=0.5))

@@ -1,5 +1,6 @@
 """How the radius of a random bulk changes the speed and the end of learning, in linear networks of infinitely many neurons."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from overlaps._support import argument_error, count, real_array, said
 from overlaps.connectivity import Overlaps
 from overlaps.dynamics import RNN
-from overlaps.learning import Rule, learn
+from overlaps.learning import VERSION, Rule, describe, learn
 
 FRACTIONS = (0.5, 0.01)
 
@@ -46,6 +47,8 @@ def speed(
     - `loss_change(radius)`: the largest difference between the learning curves of this order and of one order less, as a
       fraction of the initial loss. The error of the curves is of this size or less, as long as it falls with the order.
 
+    `rerun` repeats the study.
+
     Raises ValueError for a batch, for an order below 1, and all that `with_bulk` and `learn` raise.
     """
     if not isinstance(net, Overlaps) or net.batch:
@@ -55,6 +58,8 @@ def speed(
         learn(net.with_bulk(radii, cut, correlation), task, rnn, rule, saves=saves, progress=progress)
         for cut in (order, order - 1)
     ]
+    arguments = {"net": net, "task": task, "rnn": rnn, "rule": rule, "radius": radii, "order": order}
+    arguments |= {"correlation": correlation, "saves": saves, "version": VERSION}
     loss, lower = (run["loss"].transpose("batch", "time").values for run in runs)
     start, time = loss[:, :1], runs[0]["time"].values
     end = runs[0]["sigma"].isel(time=-1).transpose("batch", "overlap")
@@ -80,7 +85,7 @@ def speed(
             "time": runs[0]["time"].variable,
             **{name: ("overlap", end[name].values, end[name].attrs) for name in ("overlap", "left", "right", "visible")},
         },
-        {name: runs[0].attrs[name] for name in ("rnn", "task", "version")} | {"order": order, "correlation": correlation},
+        {"bulk_speed": json.dumps(describe(arguments)), "version": VERSION},
     )
 
 
