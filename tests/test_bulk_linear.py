@@ -165,7 +165,7 @@ def test_a_figure_of_the_speed(tmp_path):
     found.to_netcdf(tmp_path / "speed.nc")
     xr.testing.assert_identical(ov.rerun(xr.load_dataset(tmp_path / "speed.nc")), found)
     ax = ov.plots.plot_bulk_speed(found)
-    assert [line.get_label() for line in ax.lines] == ["to 50%\nof the loss", "to 1%\nof the loss"]
+    assert [line.get_label() for line in ax.lines] == ["to 50% of the loss", "to 1% of the loss"]
     np.testing.assert_allclose(ax.lines[0].get_ydata(), found["learning_time"].sel(fraction=0.5))
     assert np.all(np.isnan(ax.lines[1].get_ydata()))
     with pytest.raises(ValueError, match=r"be a result of `bulk\.speed`"):

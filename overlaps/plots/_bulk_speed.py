@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error
-from overlaps.plots._common import axes_of, legend_beside
+from overlaps.plots._common import axes_of
 
 COLOURS = ("#0072B2", "#D55E00")
 
@@ -28,8 +28,8 @@ def plot_bulk_speed(dataset: xr.Dataset, ax: Any = None, **style: Any) -> Any:
         times = dataset["learning_time"].sel(fraction=fraction)
         shown = times.where(np.isfinite(times))
         ax.plot(
-            dataset["radius"], shown, **{"color": colour, "marker": "o", "label": f"to {fraction:.0%}\nof the loss", **style}
+            dataset["radius"], shown, **{"color": colour, "marker": "o", "label": f"to {fraction:.0%} of the loss", **style}
         )
     ax.set(xlabel="radius g of the bulk", ylabel="learning time", ylim=(0, None))
-    legend_beside(ax)
+    ax.legend()
     return ax
