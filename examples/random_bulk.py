@@ -2,8 +2,8 @@
 
 The recurrent weights are W = J + u v^T / N. The bulk J is a random matrix of radius g, and the vectors m, u, v and z learn. The
 figure has four panels. Learning curves of the theory for infinitely many neurons, and of networks with 400 neurons. Learning
-times over g, also for a start with small random overlaps. Overlaps after learning over g. The error of the theory that keeps words of up to 0, 1 and 2 factors J and J^T, for
-one network of 300 neurons.
+times over g, also for a start with small random overlaps. Overlaps after learning over g. The error of the theory that keeps
+words of up to 0, 1 and 2 factors J and J^T, for one network of 300 neurons.
 """
 
 import argparse
@@ -60,7 +60,9 @@ with ov.plots.style():
         guide = errors[p, 0] * (small / small[0]) ** (2 * p + 2)
         error.loglog(small, guide, ":", color=line.get_color())
     error.xaxis.set_minor_formatter("")
-    error.set(xlabel="radius g of the bulk", ylabel="error of overlaps", title="error, and powers 2 p + 2 (dotted)", ylim=(1e-10, 3))
+    error.set(
+        xlabel="radius g of the bulk", ylabel="error of overlaps", title="error, and powers 2 p + 2 (dotted)", ylim=(1e-10, 3)
+    )
     error.legend()
 
     output.mkdir(parents=True, exist_ok=True)
