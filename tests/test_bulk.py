@@ -221,6 +221,10 @@ def test_what_a_bulk_does_not_go_with_is_refused():
         (lambda: infinite.mean_field(), "must have no bulk to have a mean field"),
         (lambda: infinite.krylov(2), "must be a network of neurons to be reduced"),
         (lambda: NET.sample(N, 0).krylov(2), "must have a bulk"),
+        (lambda: infinite.with_bulk(0.2), "`bulk` must be given once, but the state has one already"),
+        (lambda: infinite.sample(N, 0), r"Draw it from the Overlaps before learning: net.sample\(n, key, bulk=g\)"),
+        (lambda: NETWORK.lifted(infinite), "be a single reduction of this network by `krylov`"),
+        (lambda: NETWORK.lifted(NET.sample(N, 5, bulk=0.7).krylov(1)), "be a reduction of this network, but it is that of an"),
         (
             lambda: ov.Network(NETWORK.m, NETWORK.u, NETWORK.v, NETWORK.z, bulk=np.eye(3)),
             r"`bulk` must be a RandomBulk or have",
@@ -248,6 +252,19 @@ def test_a_bulk_beyond_stability_and_an_infinite_horizon(correlation):
             task.loss(net.with_bulk(1.02 * limit, order=2, correlation=correlation), ov.RNN())
         with pytest.raises(ValueError, match="be a stable network for a task of infinite horizon"):
             task.loss(net.sample(200, 0, bulk=ov.RandomBulk(1.3 * limit, 0, correlation)), ov.RNN())
+
+
+def test_a_trained_reduction_becomes_a_network_again():
+    network = NET.sample(200, 1, bulk=0.1)
+    rule = ov.GradientDescent(1e-2, 20)
+    reduced = ov.final_state(ov.learn(network.krylov(1), FILTER, LINEAR, rule, saves=2))
+    whole = ov.final_state(ov.learn(network, FILTER, LINEAR, rule, saves=2))
+    lifted = network.lifted(reduced)
+    np.testing.assert_allclose(lifted.gram, reduced.gram, rtol=0, atol=1e-13)
+    # The reduction leaves words of two letters out of the vectors, which learning moves by less than the learning time.
+    largest = 0.2 * 0.1**2 * np.max(np.abs(whole.vectors))
+    assert np.sqrt(np.mean((lifted.vectors - whole.vectors) ** 2)) < largest
+    np.testing.assert_array_equal(lifted.bulk, network.bulk)
 
 
 def test_words_that_stand_for_several_units_act_as_the_whole_matrix():

@@ -12,7 +12,7 @@ from overlaps.connectivity._fock import fock_bulk
 from overlaps.connectivity._layout import Layout
 from overlaps.connectivity._network import Network
 from overlaps.connectivity._protocols import Results, Variable
-from overlaps.connectivity._subspace import subspace
+from overlaps.connectivity._subspace import same_space, subspace
 
 EDGE = 64  # points on the ellipse around the eigenvalues of an infinitely large J
 
@@ -94,6 +94,16 @@ class BulkOverlaps(Network):
         came = "it is a BulkOverlaps, which stands for a whole network already"
         raise argument_error("state", "be a network of neurons to be reduced", came, "Reduce the Network itself.")
 
+    def with_bulk(self, *_: Any, **__: Any) -> Any:
+        """Raises ValueError: there is a bulk already."""
+        mend = "Ask the Overlaps without a bulk."
+        raise argument_error("bulk", "be given once", "the state has one already", mend)
+
+    def sample(self, *_: Any, **__: Any) -> Any:
+        """Raises ValueError: overlaps of words are not enough to draw a J and vectors that have them."""
+        mend = "Draw it from the Overlaps before learning: net.sample(n, key, bulk=g)."
+        raise argument_error("state", "be an Overlaps to draw a network", "a BulkOverlaps came", mend)
+
     def mean_field(self, *_: Any, **__: Any) -> Any:
         """Raises ValueError: with a bulk, neurons are not independent of each other, so that no nodes can stand for them."""
         came = "it has one. J couples each neuron to all others, so neurons do not learn as independent draws"
@@ -159,8 +169,7 @@ def projected(network: Network, order: int) -> BulkOverlaps:
         raise argument_error("state", "have a bulk", "it has none", mend)
     if is_traced(network) or network.batch:
         raise argument_error("state", "be a single network of known numbers", f"{network!r} came")
-    J, vectors = np.asarray(network.bulk, float), np.asarray(network.vectors, float)
-    basis = subspace(J, vectors, order)
+    J, vectors, basis = np.asarray(network.bulk, float), np.asarray(network.vectors, float), _words(network, order)
     values = np.linalg.eigvals(J)
     return BulkOverlaps(
         **network.layout.vectors(np.sqrt(basis.shape[1] / network.n) * basis.T @ vectors),
@@ -170,3 +179,18 @@ def projected(network: Network, order: int) -> BulkOverlaps:
         basis=basis,
         c=network.c,
     )
+
+
+def lifted(network: Network, reduced: Any) -> Network:
+    """The trained network that `Network.lifted` describes."""
+    basis = getattr(reduced, "basis", None)
+    if not isinstance(reduced, BulkOverlaps) or basis is None or reduced.batch or network.bulk is None:
+        raise argument_error("reduced", "be a single reduction of this network by `krylov`", f"{reduced!r} came")
+    if basis.shape[0] != network.n or not same_space(_words(network, reduced.order), basis):
+        raise argument_error("reduced", "be a reduction of this network", "it is that of another one")
+    vectors = np.sqrt(network.n / reduced.n) * basis @ np.asarray(reduced.vectors)
+    return Network(**network.layout.vectors(vectors), c=reduced.c, bulk=network.bulk)
+
+
+def _words(network: Network, order: int) -> Float[np.ndarray, "N k"]:
+    return subspace(np.asarray(network.bulk, float), np.asarray(network.vectors, float), order)

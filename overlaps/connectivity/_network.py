@@ -147,6 +147,16 @@ class Network(Neurons):
 
         return projected(self, order)
 
+    def lifted(self, reduced: "BulkOverlaps") -> "Network":
+        """The network of N neurons for which a trained small one stands. Its vectors are sqrt(N / k) Q m', and so on.
+
+        Here Q is the basis of the k directions of the small network, and m' are its vectors. `reduced`: what learning has made
+        of `krylov(order)` of this network. Raises ValueError for a small network that was not made from this network.
+        """
+        from overlaps.connectivity._bulk_overlaps import lifted
+
+        return lifted(self, reduced)
+
     def charges(self, rates: Float[np.ndarray, " D"], linear: bool) -> dict[str, np.ndarray]:
         charges = super().charges(rates, linear)
         if self.bulk is not None:
