@@ -28,8 +28,9 @@ True
 - Results: `initial_state`, `final_state`, `rerun`, `DivergenceError`; `conserved` and `metric` analyse the learning dynamics.
 - Checks: `validate` tells the error of finite size from that of the Gaussian closure.
 - Derivatives: `trajectory` is `learn` as a pure JAX function. `inference` measures overlaps from observed learning.
-- `integration`: theories of networks whose whole W learns. `studies`: networks with equal outputs, and memory of earlier
-  tasks. `interop`: trained networks from PyTorch, and back. `plots`: figures.
+- `integration`: theories of networks whose whole W learns. `bulk`: theories of networks with a random part of W.
+- `studies`: networks with equal outputs, and memory of earlier tasks. `interop`: trained networks from PyTorch, and back.
+  `plots`: figures.
 """
 
 from importlib.metadata import version as _version

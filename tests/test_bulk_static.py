@@ -213,7 +213,8 @@ def test_the_variance_of_chaos_is_that_of_its_potential():
 BISTABLE = np.array([[1.0, 0.3, 0.2, 0.0], [0.3, 1.0, 1.6, 0.5], [0.2, 1.6, 4.0, 0.3], [0.0, 0.5, 0.3, 1.0]])
 
 
-@pytest.mark.parametrize("phi", ["erf", pytest.param("tanh", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("phi", ["erf", "tanh"])
 def test_without_a_bulk_fixed_points_are_those_of_the_gaussian_closure(phi):
     net, rnn = ov.Overlaps(BISTABLE, c=[0.3]), ov.RNN(phi, tau=2.0, dt=0.5)
     found, expected = ov.bulk.fixed_points(net, 0.0, rnn, 0.3), rnn.fixed_points(net, 0.3)

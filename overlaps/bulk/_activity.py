@@ -29,8 +29,8 @@ def activity(net: Any, radius: Any, inputs: Any, rnn: Any, covariance: bool = Fa
 
     The entries of J are independent, with mean 0 and variance g^2 / N. The vectors m, u, v and z (and b and h0) are jointly
     Gaussian over neurons with zero mean and with the overlaps of `net`, and they are independent of J. A network of N neurons
-    differs by O(1 / sqrt(N)), as long as its activity is not chaotic for longer than log N time constants
-    (docs/bulk_nonlinear.md).
+    differs by O(1 / sqrt(N)), for a time that grows as log N where the theory runs along an unstable path. Learning breaks the
+    independence, so this is a theory of networks before learning (docs/bulk_nonlinear.md).
 
     - `net`: a single `Overlaps`.
     - `radius`: g, the radius of the disk that the eigenvalues of J fill. A `RandomBulk` stands for its radius.

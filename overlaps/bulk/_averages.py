@@ -16,7 +16,8 @@ import scipy.special
 
 from overlaps.dynamics import RNN, transfer_of
 
-ORDERS = 256  # Hermite polynomials; those left out are at most E[phi^2] - sum_n a_n^2, which `activity` checks
+DIGITS = 16
+ORDERS = DIGITS**2  # Hermite polynomials; those left out are at most E[phi^2] - sum_n a_n^2, which `activity` checks
 NODES = 300  # of the quadrature on each half of the Gaussian
 REACH, STRETCH = 12.0, 6.0  # of its nodes: how far they go, in standard deviations, and how dense they are near 0
 
@@ -80,8 +81,12 @@ def _correlation(covariance: Any, first: Any, second: Any) -> Any:
 
 
 def _hermite_sum(covariance: Any, first: Any, second: Any, a: Any, b: Any) -> Any:
+    """The sum over n of rho^n a_n b_n. It takes rho^n as a product of two powers, of which there are few to compute."""
     rho = _correlation(covariance, first, second)
-    return jnp.sum(rho[..., None] ** _along_last(np.arange(float(ORDERS)), rho.ndim) * a * b, axis=-1)
+    low = rho[..., None] ** _along_last(np.arange(float(DIGITS)), rho.ndim)
+    high = rho[..., None] ** _along_last(DIGITS * np.arange(float(DIGITS)), rho.ndim)
+    powers = (high[..., :, None] * low[..., None, :]).reshape(*rho.shape, ORDERS)
+    return jnp.sum(powers * a * b, axis=-1)
 
 
 def _coefficients(function: Callable[[Any], Any], variance: Any) -> Any:
