@@ -114,7 +114,7 @@ def flow(J, P, steps, learning_rate):
 
 @pytest.mark.parametrize(("correlation", "kept"), [(0.3, 0), (1.0, 4), (-1.0, 4)])
 def test_charges_of_powers_of_a_bulk(correlation, kept):
-    """A general J leaves the gauge charge and the balance. A symmetric power of J adds one (an odd power of -J = J^T gives 0)."""
+    """A general J leaves the gauge charge and the balance. Symmetric powers of J add charges, antisymmetric ones give 0."""
     J, P = network(n=40, correlation=correlation)
     ends = P, flow(J, P, 150, 0.004)
     inputs, rank, outputs = SIZES
