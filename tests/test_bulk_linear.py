@@ -159,6 +159,7 @@ def test_speed_over_the_radius_of_a_bulk():
     assert np.all(np.isinf(few["learning_time"]))  # the loss did not come down so far
 
 
+@pytest.mark.slow
 def test_a_figure_of_the_speed(tmp_path):
     net = NET.replace(zu=0.3, vm=0.3)
     found = ov.bulk.speed(net, TASK, RNN, ov.GradientDescent(0.01, 20), [0.0, 0.5], order=1)
