@@ -59,7 +59,8 @@ with ov.plots.style():
         (line,) = error.loglog(small, errors[p], "o-", label=f"order {p}")
         guide = errors[p, 0] * (small / small[0]) ** (2 * p + 2)
         error.loglog(small, guide, ":", color=line.get_color())
-    error.xaxis.set_minor_formatter("")
+    error.minorticks_off()
+    error.set_xticks([0.03, 0.1, 0.3], labels=["0.03", "0.1", "0.3"])
     error.set(
         xlabel="radius g of the bulk", ylabel="error of overlaps", title="error, and powers 2 p + 2 (dotted)", ylim=(1e-10, 3)
     )
