@@ -202,7 +202,7 @@ def test_errors_are_as_the_fisher_information_says():
 def test_a_network_is_recovered_and_another_learning_rule_is_flagged(optimizer, tmp_path):
     noise = 1e-4
     data = observed(TRUTH.sample(500, key=0), protocol(optimizer), noise=noise, noise_key=1)
-    found = ov.inference.fit(data, protocol(), RNN, noise=noise, starts=8)
+    found = ov.inference.fit(data, protocol(), RNN, noise=noise, starts=8, steps=60)
     if optimizer is not None:
         assert "does not describe" in found["message"].item()
         return
