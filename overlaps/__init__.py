@@ -21,20 +21,22 @@ True
 
 - Networks: `Overlaps`, `Network` (its vectors), `MeanField` (infinitely many neurons), `Populations` (a mixture of Gaussian
   populations of neurons), `DenseNetwork` (all of W learns), `ReducedNetwork` (a small network that learns as a `DenseNetwork`
-  does).
+  does), `BulkOverlaps` (a network with a random part of W that does not learn, which a `RandomBulk` draws).
 - Model: `RNN`, with a nonlinearity `Transfer`.
 - Training: `tasks`, `GradientDescent`, `GradientFlow`, `Phase` (one of several tasks in a row), `learn`, `learn_mean_field`.
 - Many runs: `sweep` trains networks at many settings, in one process or on a cluster.
 - Results: `initial_state`, `final_state`, `rerun`, `DivergenceError`; `conserved` and `metric` analyse the learning dynamics.
 - Checks: `validate` tells the error of finite size from that of the Gaussian closure.
 - Derivatives: `trajectory` is `learn` as a pure JAX function. `inference` measures overlaps from observed learning.
-- `integration`: theories of networks whose whole W learns. `studies`: networks with equal outputs, and memory of earlier
-  tasks. `interop`: trained networks from PyTorch, and back. `plots`: figures.
+- `integration`: theories of networks whose whole W learns. `bulk`: theories of networks with a random part of W.
+- `studies`: networks with equal outputs, and memory of earlier tasks. `interop`: trained networks from PyTorch, and back.
+  `plots`: figures.
 """
 
 from importlib.metadata import version as _version
 
 from overlaps import (
+    bulk as bulk,
     inference as inference,
     integration as integration,
     interop as interop,
@@ -43,11 +45,13 @@ from overlaps import (
     tasks as tasks,
 )
 from overlaps.connectivity import (
+    BulkOverlaps as BulkOverlaps,
     DenseNetwork as DenseNetwork,
     MeanField as MeanField,
     Network as Network,
     Overlaps as Overlaps,
     Populations as Populations,
+    RandomBulk as RandomBulk,
     ReducedNetwork as ReducedNetwork,
 )
 from overlaps.dynamics import RNN as RNN, Transfer as Transfer

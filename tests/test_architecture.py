@@ -12,7 +12,7 @@ PACKAGE = Path(ov.__file__).parent
 # From the foundations up. A room may import from the rooms before it, through their pages.
 ROOMS = [
     *("_support", "connectivity", "dynamics", "tasks", "learning", "sweeps", "inference", "integration", "interop"),
-    *("studies", "plots", "figures"),
+    *("bulk", "studies", "plots", "figures"),
 ]
 
 
@@ -79,8 +79,9 @@ def test_files_are_short(path):
 def test_the_public_page_shows_public_names_alone():
     names = [name for name in dir(ov) if not name.startswith("__")]
     assert names == [
-        *("DenseNetwork", "DivergenceError", "GradientDescent", "GradientFlow", "MeanField", "Network", "Overlaps", "Phase"),
-        *("Populations", "RNN", "ReducedNetwork", "Transfer", "conserved", "final_state", "inference", "initial_state"),
+        *("BulkOverlaps", "DenseNetwork", "DivergenceError", "GradientDescent", "GradientFlow", "MeanField", "Network"),
+        *("Overlaps", "Phase", "Populations", "RNN", "RandomBulk", "ReducedNetwork", "Transfer"),
+        *("bulk", "conserved", "final_state", "inference", "initial_state"),
         *("integration", "interop", "learn", "learn_mean_field", "metric", "plots", "rerun", "resume", "studies", "sweep"),
         *("tasks", "trajectory", "validate"),
     ]

@@ -6,20 +6,22 @@ records, and how a file stores it. This room may not know transfer functions, ta
 arguments where it needs them.
 """
 
+from overlaps.connectivity._bulk import RandomBulk as RandomBulk
+from overlaps.connectivity._bulk_overlaps import BulkOverlaps as BulkOverlaps
 from overlaps.connectivity._charges import (
     charge_variables as charge_variables,
     gram_charges as gram_charges,
+    without_spectrum as without_spectrum,
 )
 from overlaps.connectivity._dense import (
     DenseNetwork as DenseNetwork,
     ReducedNetwork as ReducedNetwork,
 )
+from overlaps.connectivity._fock import fock_bulk as fock_bulk
 from overlaps.connectivity._gram import square_root as square_root
 from overlaps.connectivity._layout import Layout as Layout
-from overlaps.connectivity._network import (
-    MeanField as MeanField,
-    Network as Network,
-)
+from overlaps.connectivity._mean_field import MeanField as MeanField
+from overlaps.connectivity._network import Network as Network
 from overlaps.connectivity._overlaps import Overlaps as Overlaps
 from overlaps.connectivity._populations import Populations as Populations
 from overlaps.connectivity._projection import Projection as Projection

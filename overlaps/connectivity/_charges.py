@@ -47,6 +47,11 @@ def gram_charges(
     return charges
 
 
+def without_spectrum(charges: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The charges that are left with a bulk J, which the other changes of the vectors would have to leave as it is."""
+    return {name: values for name, values in charges.items() if name != "spectrum"}
+
+
 def charge_variables(charges: dict[str, np.ndarray], lead: Sequence[Hashable]) -> dict[str, tuple]:
     """Charges as variables of a Dataset. `lead`: names of the first dimensions, which run over many overlap matrices."""
     return {name: ((*lead, *CHARGES[name][0]), values, said(CHARGES[name][1])) for name, values in charges.items()}

@@ -23,8 +23,7 @@ from overlaps.connectivity._layout import DenseLayout
 from overlaps.connectivity._projection import Projection, Transfer, through_units
 from overlaps.connectivity._protocols import Model, Results, Variable
 from overlaps.connectivity._readout_bias import scales_with_row, tracked_bias, with_bias, with_row, without_row
-from overlaps.connectivity._spectrum import spectra, spectral_variables
-from overlaps.connectivity._state import by_modulus
+from overlaps.connectivity._spectrum import by_modulus, spectra, spectral_variables
 from overlaps.connectivity._subspace import grown, same_space, subspace
 from overlaps.connectivity._units import Units, columns
 
@@ -177,8 +176,9 @@ class DenseNetwork(Units):
     def linear_system(self) -> tuple[AnyArray, AnyArray, AnyArray]:
         return self.W, self.m, numpy_for(self).swapaxes(self.z, -1, -2) / self.n
 
-    def fed_back(self, recurrent: Float[AnyArray, "N I"]) -> Float[AnyArray, "N I"]:
+    def fed_back(self, recurrent: Float[AnyArray, "N I"], activity: Any) -> Float[AnyArray, "N I"]:
         """The input that the recurrence gives to each unit: what the recurrence reads through `readers`, unchanged."""
+        del activity
         return recurrent
 
     def recurrent_norm(self) -> Any:

@@ -1,133 +1,37 @@
-"""Connectivity as vectors: those of N neurons, or those of a few nodes that stand for infinitely many neurons."""
+"""Networks of N neurons, given by their connectivity vectors and perhaps by a bulk, a matrix that does not learn."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
 import numpy as np
-import scipy
 from jaxtyping import Float
 
-from overlaps._support import AnyArray, argument_error, is_traced, numpy_for, real_array, said, warn
-from overlaps.connectivity._charges import signs
-from overlaps.connectivity._layout import Layout
-from overlaps.connectivity._projection import Projection, Transfer, through_units
+from overlaps._support import AnyArray, argument_error, numpy_for
+from overlaps.connectivity._bulk import (
+    bulk_variables,
+    checked_bulk,
+    read_bulk,
+    stored_bulk,
+    through_bulk,
+    word_overlaps,
+)
+from overlaps.connectivity._charges import signs, without_spectrum
+from overlaps.connectivity._layout import DenseLayout, Layout
+from overlaps.connectivity._neurons import Neurons
+from overlaps.connectivity._projection import Projection, Transfer
 from overlaps.connectivity._protocols import Model, Results, Variable
-from overlaps.connectivity._readout_bias import scales_with_row, with_bias, with_row, without_row
-from overlaps.connectivity._units import Units, columns
+from overlaps.connectivity._readout_bias import ONLY_IF_SET, without_row
+from overlaps.connectivity._spectrum import by_modulus
 
 if TYPE_CHECKING:
+    from overlaps.connectivity._bulk_overlaps import BulkOverlaps
     from overlaps.connectivity._overlaps import Overlaps
-
-CHANCE = 1e-6  # a mean that Gaussian vectors have with less than this probability counts as more than chance
-
-
-class Neurons(Units):
-    """Connectivity as its vectors m, u, v, z: one row per neuron, and each row has a weight in averages over neurons."""
-
-    needs_gain: ClassVar[bool] = False
-
-    u: Float[AnyArray, "*batch N R"]
-    v: Float[AnyArray, "*batch N R"]
-    weights: eqx.AbstractVar[Float[AnyArray, "*batch N"]]  # of rows in averages over neurons; their sum is 1
-
-    def __init__(self, m: Any, u: Any, v: Any, z: Any, b: Any = None, h0: Any = None, c: Any = None):
-        m, self.u, self.v, z = (columns(name, x) for name, x in zip("muvz", (m, u, v, z), strict=True))
-        for name, block in (("u", self.u), ("v", self.v), ("z", z)):
-            if block.shape[:-1] != m.shape[:-1]:
-                came, mend = f"it has {block.shape[-2]}", "Arrays have the shape (neurons, vectors): are they transposed?"
-                raise argument_error(name, f"have {m.shape[-2]} rows, one per neuron, as `m` has", came, mend)
-        if self.v.shape[-1] != self.u.shape[-1]:
-            raise argument_error("v", f"have {self.u.shape[-1]} columns, as `u` has", f"it has {self.v.shape[-1]}")
-        self._set(m, z, b, h0, c)
-
-    @property
-    def batch(self) -> tuple[int, ...]:
-        return self.m.shape[:-2]
-
-    @property
-    def layout(self) -> Layout:
-        return Layout(self.m.shape[-1], self.u.shape[-1], self.z.shape[-1], self.b is not None, self.h0 is not None)
-
-    @property
-    def vectors(self) -> Float[AnyArray, "*batch N D"]:
-        """P = [m b h0 u v z], all vectors side by side, without b and h0 if there are none."""
-        blocks = (self.external, self.u, self.v, self.z)
-        return numpy_for(blocks).concatenate(blocks, axis=-1)
-
-    @property
-    def drivers(self) -> Float[AnyArray, "*batch N driving"]:
-        """[m b h0 u], the vectors along which the latents kappa drive the activity h = [m b h0 u] kappa."""
-        return self.vectors[..., : self.layout.driving]
-
-    @property
-    def readers(self) -> Float[AnyArray, "*batch N read"]:
-        """[v z] / N, with which recurrence and output read phi(h). Rows with weights have their weight in place of 1 / N."""
-        return self.weights[..., None] * self.vectors[..., self.layout.driving :]
-
-    @property
-    def gram(self) -> Float[AnyArray, "*batch D D"]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The overlap matrix P^T P / N, computed in float64. Rows with weights have their weight in place of 1 / N."""
-        xp = numpy_for(self)
-        vectors, weights = (array if is_traced(array) else np.asarray(array, float) for array in (self.vectors, self.weights))
-        return xp.swapaxes(vectors, -1, -2) @ (weights[..., None] * vectors)
-
-    @property
-    def factor(self) -> Float[AnyArray, "*batch N D"]:
-        """P / sqrt(N), with one more row for a readout bias.
-
-        Rows with weights are multiplied by the root of their weight instead.
-        """
-        return with_row(self.vectors * self._roots, self.c)
-
-    def with_factor(self, factor: Float[AnyArray, "*batch rows D"]) -> "Neurons":
-        rows, c = without_row(factor, self.c)
-        external, u, v, z = self.layout.split(rows / self._roots)
-        fields = with_bias(self._parts(external) | {"u": u, "v": v, "z": z}, c)
-        return eqx.tree_at(lambda net: [getattr(net, name) for name in fields], self, list(fields.values()))
-
-    @property
-    def scales(self) -> Any:
-        return scales_with_row(np.full(self.layout.size, np.sqrt(self.n), self.m.dtype), self.n, self.c)
-
-    def overlaps(self) -> "Overlaps":
-        """The overlap matrix P^T P / N of these vectors, as an `Overlaps` object in float64.
-
-        For a `MeanField` it is the weighted average over the nodes. For nonlinear phi, overlaps describe a network by the
-        Gaussian closure. This approximation assumes that the vectors have zero mean over neurons. A RuntimeWarning names
-        vectors whose mean is so far from zero that by chance it happens to one Gaussian vector in a million (for many neurons:
-        beyond 4.9 / sqrt(N) of the root mean square). For linear phi the mean does not matter.
-        """
-        if not is_traced(self):
-            _warn_of_means(self)
-        return super().overlaps()
-
-    @property
-    def _roots(self) -> Float[AnyArray, "*batch N 1"]:
-        return numpy_for(self.weights).sqrt(self.weights)[..., None]
-
-    def projection(self, transfer: Transfer) -> Projection:
-        return through_units(self.drivers, self.readers, transfer)
-
-    def neurons(self) -> tuple[AnyArray, AnyArray]:
-        return self.vectors, self.weights
-
-    def tracked(self, values: dict[str, np.ndarray], rnn: Model) -> tuple[dict[str, Variable], dict[str, Variable]]:
-        variables, coordinates = super().tracked(values, rnn)
-        return variables, {**coordinates, "vector": (("vector",), list(self.layout.labels), said("connectivity vector"))}
-
-    def stored(self, name: str) -> dict[str, Variable]:
-        return self._stored(name, self.vectors)
-
-    @classmethod
-    def read(cls, name: str, results: Results) -> "Neurons":
-        vectors = Layout.of(results.description).vectors(results.variable(f"{name}_vectors"))
-        return cls(**vectors, c=results.variable(f"{name}_c"))
 
 
 class Network(Neurons):
     """A rank-R network of N neurons, given by its connectivity vectors.
 
-        tau dh/dt = -h + W phi(h) + m x + b,     h(0) = h0,     W = u v^T / N,     y = z^T phi(h) / N + c
+        tau dh/dt = -h + W phi(h) + m x + b,     h(0) = h0,     W = J + u v^T / N,     y = z^T phi(h) / N + c
 
     Here h is the activity, x the input and y the output. `RNN` sets phi, tau and the time step.
 
@@ -137,9 +41,11 @@ class Network(Neurons):
     - `b`: biases of the neurons, (N,); None for none. They learn as the vectors do, under the name "b".
     - `h0`: the activity at the start of each trial, (N,); None for 0. It learns too, under the name "h".
     - `c`: biases of the readout, (O,); None for none. They learn too, under the name "c".
+    - `bulk`: the matrix J, (N, N), or a `RandomBulk` that draws it; None for 0. It does not learn (docs/bulk.md).
 
-    All of them are array-like with entries of order 1, and have no unit. A 1-D array stands for a single vector. float32 arrays
-    stay float32. A batch of networks has one more axis, in front. Raises ValueError when the shapes do not fit.
+    All of them are array-like and have no unit. Entries of vectors are of order 1, and those of J of order 1 / sqrt(N). A 1-D
+    array stands for a single vector. float32 arrays stay float32. A batch of networks has one more axis, in front. Raises
+    ValueError when the shapes do not fit.
 
     >>> net = Network(m=[1, 0, 0, 1], u=[0, 2, 0, 0], v=[0, 1, 1, 0], z=[1, 0, 1, 0])
     >>> net.overlaps()["vu"].tolist()  # v^T u / N
@@ -149,92 +55,140 @@ class Network(Neurons):
     simulated: ClassVar[bool] = True
     takes_neuron_rules: ClassVar[bool] = True
 
+    bulk: Any = eqx.field(metadata=ONLY_IF_SET)  # (batch, N, N), or None
+    recipe: Any = eqx.field(metadata={"undescribed": True})  # (batch, 4), of a bulk that was drawn, or None
+
+    def __init__(self, m: Any, u: Any, v: Any, z: Any, b: Any = None, h0: Any = None, c: Any = None, bulk: Any = None):
+        super().__init__(m, u, v, z, b, h0, c)
+        self.bulk, self.recipe = checked_bulk(bulk, self.m.shape[:-1])
+
     @property
     def weights(self) -> Float[AnyArray, "*batch N"]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return np.full(self.m.shape[:-1], 1 / self.n, self.m.dtype)
 
     @property
     def W(self) -> Float[AnyArray, "*batch N N"]:
-        """The recurrent weights u v^T / N, (N, N)."""
-        return self.u @ self.v.swapaxes(-1, -2) / self.n
+        """The recurrent weights J + u v^T / N, (N, N)."""
+        low_rank = self.u @ self.v.swapaxes(-1, -2) / self.n
+        return low_rank if self.bulk is None else self.dense_bulk + low_rank
+
+    @property
+    def dense_bulk(self) -> Float[AnyArray, "*batch N N"]:
+        """The matrix J with a row and a column for each unit."""
+        return self.bulk
+
+    def times_bulk(self, vectors: Float[AnyArray, "N vectors"]) -> Float[AnyArray, "N vectors"]:
+        """J times some vectors."""
+        return self.bulk @ vectors
+
+    @property
+    def has_bulk(self) -> bool:
+        return self.bulk is not None
+
+    @property
+    def latent_layout(self) -> Any:
+        """With a bulk, activity does not stay in the space of m and u: there is one latent for each unit."""
+        if self.bulk is None:
+            return self.layout
+        return DenseLayout(self.m.shape[-1], self.n, self.z.shape[-1], self.b is not None, self.h0 is not None)
+
+    @property
+    def drivers(self) -> Float[AnyArray, "*batch N driving"]:
+        if self.bulk is None:
+            return super().drivers
+        xp = numpy_for(self)
+        return xp.concatenate([self.external, xp.broadcast_to(xp.eye(self.n), (*self.batch, self.n, self.n))], axis=-1)
+
+    def projection(self, transfer: Transfer) -> Projection:
+        return super().projection(transfer) if self.bulk is None else through_bulk(self, transfer)
 
     def linear_system(self) -> tuple[AnyArray, AnyArray, AnyArray]:
         return self.W, self.m, numpy_for(self).swapaxes(self.z, -1, -2) / self.n
 
-    def fed_back(self, recurrent: Float[AnyArray, "R I"]) -> Float[AnyArray, "N I"]:
-        """The input that the recurrence gives to each unit. `recurrent`: what it reads through `readers`."""
-        return self.u @ recurrent
+    def latent_system(self) -> tuple[AnyArray, AnyArray, AnyArray]:
+        return super().latent_system() if self.bulk is None else self.linear_system()
+
+    def fed_back(self, recurrent: Float[AnyArray, "R I"], activity: Float[AnyArray, "N I"]) -> Float[AnyArray, "N I"]:
+        """The input W h that the recurrence gives to each unit.
+
+        `recurrent`: what the low-rank part reads through `readers`. `activity`: h.
+        """
+        low_rank = self.u @ recurrent
+        return low_rank if self.bulk is None else low_rank + self.times_bulk(activity)
 
     def recurrent_norm(self) -> Any:
-        """An upper bound of the spectral norm of the recurrent weights: |u| |v| / N, with the spectral norms of u and v."""
+        """An upper bound of the spectral norm of the recurrent weights: |J| + |u| |v| / N, with spectral norms."""
         u, v = (np.asarray(vectors) / np.sqrt(self.n) for vectors in (self.u, self.v))
-        return np.linalg.norm(u, 2, axis=(-2, -1)) * np.linalg.norm(v, 2, axis=(-2, -1))
+        low_rank = np.linalg.norm(u, 2, axis=(-2, -1)) * np.linalg.norm(v, 2, axis=(-2, -1))
+        return low_rank if self.bulk is None else low_rank + np.linalg.norm(np.asarray(self.bulk), 2, axis=(-2, -1))
+
+    def eigenvalues(self) -> np.ndarray:
+        """The eigenvalues of W, the one with the largest modulus first.
+
+        Without a bulk, these are the R eigenvalues that can differ from 0; with a bulk, all N eigenvalues.
+        """
+        return super().eigenvalues() if self.bulk is None else by_modulus(np.linalg.eigvals(np.asarray(self.W, float)))
+
+    def overlaps(self) -> "Overlaps":
+        if self.bulk is not None:
+            mend = "Use `krylov(order)`, or `gram` for the overlap matrix of the vectors alone."
+            raise argument_error("state", "have no bulk to be described by its overlaps", "it has one", mend)
+        return super().overlaps()
+
+    def krylov(self, order: int) -> "BulkOverlaps":
+        """The overlaps of this network with its bulk J, if phi is linear: those of words of up to `order` letters J and J^T.
+
+        A word is a product of matrices J and J^T, applied to one of the vectors m, u, v, z. The small network that stands for
+        the words has at most D (2^(order + 1) - 1) units, where D is the number of vectors. For small J of radius g the error
+        is of order g^(2 order + 2), at every N (docs/bulk.md). Raises ValueError for a network without a bulk, for a batch,
+        and for a negative order.
+        """
+        from overlaps.connectivity._bulk_overlaps import projected  # here, because `BulkOverlaps` is a kind of network
+
+        return projected(self, order)
+
+    def lifted(self, reduced: "BulkOverlaps") -> "Network":
+        """The network of N neurons for which a trained small one stands. Its vectors are sqrt(N / k) Q m', and so on.
+
+        Here Q is the basis of the k directions of the small network, and m' are its vectors. `reduced`: what learning has made
+        of `krylov(order)` of this network. Raises ValueError for a small network that was not made from this network.
+        """
+        from overlaps.connectivity._bulk_overlaps import lifted
+
+        return lifted(self, reduced)
 
     def charges(self, rates: Float[np.ndarray, " D"], linear: bool) -> dict[str, np.ndarray]:
         charges = super().charges(rates, linear)
+        if self.bulk is not None:
+            return without_spectrum(charges)
         if linear and np.all(rates > 0):
             vectors = np.asarray(self.vectors)
             charges["K"] = -(vectors * signs(self.layout) / rates) @ np.swapaxes(vectors, -1, -2) / self.n
         return charges
 
+    @property
+    def sizes(self) -> dict[str, Any]:
+        return super().sizes | ({} if self.bulk is None else {"bulk": (self.n, self.n)})
 
-class MeanField(Neurons):
-    """The limit of infinitely many neurons: weighted nodes that stand for all neurons, and learn as neurons do.
+    def recorded(self, factor: Float[AnyArray, "rows D"]) -> dict[str, AnyArray]:
+        values = super().recorded(factor)
+        if self.bulk is None:
+            return values
+        return values | {"sigma_bulk": word_overlaps(self.times_bulk, without_row(factor, self.c)[0], self.layout)}
 
-    In this limit each neuron is an independent draw of theta = (m, u, v, z), and all neurons see the same latents (the few
-    numbers that make up the activity). The nodes are those of a quadrature over the initial distribution of theta. Averages
-    over neurons become sums over nodes theta_j with weights w_j. Node j follows d theta_j/ds = -(1 / w_j) dL / d theta_j, where
-    L is the loss and s the learning time, learning rate x step (docs/large_n.md, "The mean field").
+    def tracked(self, values: dict[str, np.ndarray], rnn: Model) -> tuple[dict[str, Variable], dict[str, Variable]]:
+        variables, coordinates = super().tracked(values, rnn)
+        words, labels = bulk_variables(values, self.layout)
+        return variables | words, coordinates | labels
 
-    `Overlaps.mean_field` makes the nodes for a Gaussian initial distribution. For other distributions pass nodes of your own:
-
-    - `m`, `u`, `v`, `z`, `b`, `h0`, `c`: as in `Network`, with one row per node.
-    - `weights`: (nodes,), positive, with the sum 1.
-
-    Raises ValueError for other weights or shapes.
-    """
-
-    weights: Float[AnyArray, "*batch N"]
-
-    def __init__(self, m: Any, u: Any, v: Any, z: Any, weights: Any, b: Any = None, h0: Any = None, c: Any = None):
-        super().__init__(m, u, v, z, b, h0, c)
-        self.weights = real_array("weights", weights)
-        if self.weights.shape != self.m.shape[:-1]:
-            raise argument_error(
-                "weights", f"have shape {self.m.shape[:-1]}, one per node", f"its shape is {self.weights.shape}"
-            )
-        if not is_traced(self.weights) and (np.any(self.weights <= 0) or not np.allclose(self.weights.sum(-1), 1, atol=1e-6)):
-            came = f"the smallest is {np.min(self.weights):.3g} and their sum is {np.max(self.weights.sum(-1)):.6g}"
-            raise argument_error("weights", "be positive, with the sum 1", came)
+    @property
+    def description(self) -> dict[str, Any]:
+        return super().description | ({} if self.bulk is None else {"bulk": True})
 
     def stored(self, name: str) -> dict[str, Variable]:
-        weights = (("neuron",), np.asarray(self.weights), said("weight of a node among all neurons"))
-        return {**super().stored(name), **({"weights": weights} if name == "initial" else {})}
+        return super().stored(name) | stored_bulk(name, self.bulk, self.recipe)
 
     @classmethod
-    def read(cls, name: str, results: Results) -> "MeanField":
-        vectors, weights = results.variable(f"{name}_vectors"), results.variable("weights")
-        fields = Layout.of(results.description).vectors(vectors)
-        return cls(**fields, weights=np.broadcast_to(weights, vectors.shape[:-1]), c=results.variable(f"{name}_c"))
-
-
-def _warn_of_means(neurons: Neurons) -> None:
-    """Warn of vectors whose mean over neurons is farther away from 0 than chance allows, by Student's t-test."""
-    vectors, weights = np.asarray(neurons.vectors, float), np.asarray(neurons.weights, float)[..., None]
-    means, squares = np.sum(weights * vectors, axis=-2), np.sum(weights * vectors**2, axis=-2)
-    shares = np.abs(means) / np.sqrt(np.where(squares > 0, squares, 1.0))
-    shares = np.max(shares.reshape(-1, shares.shape[-1]), axis=0)  # over a batch
-    freedom = max(neurons.n - 1, 1)
-    t = scipy.stats.t.isf(CHANCE / 2, freedom)
-    limit = t / np.sqrt(t**2 + freedom)
-    far = [
-        f"{label} ({share:.2g} of its root mean square)"
-        for label, share in zip(neurons.layout.labels, shares, strict=True)
-        if share > limit
-    ]
-    if far:
-        warn(
-            f"The mean over neurons is far from zero for {', '.join(far)}. The Gaussian closure, by which "
-            "overlaps describe nonlinear networks, assumes that means are zero. It is wrong for these vectors unless phi is "
-            "linear. Train the network itself, `Populations` fitted to it, or a MeanField of its neurons."
-        )
+    def read(cls, name: str, results: Results) -> "Network":
+        vectors = Layout.of(results.description).vectors(results.variable(f"{name}_vectors"))
+        return cls(**vectors, c=results.variable(f"{name}_c"), bulk=read_bulk(results))

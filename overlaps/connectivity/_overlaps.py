@@ -6,19 +6,22 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._support import AnyArray, argument_error, count, in_float64, is_traced, number, numpy_for, random_key, real_array
+from overlaps._support import AnyArray, argument_error, count, in_float64, is_traced, number, numpy_for, random_key
+from overlaps.connectivity._bulk import recipe_of
+from overlaps.connectivity._bulk_overlaps import BulkOverlaps, infinite
 from overlaps.connectivity._draws import concrete, normal, orthonormal
-from overlaps.connectivity._gram import MEND, checked_gram, gram_of, smallest_eigenvalue, square_root
+from overlaps.connectivity._gram import checked_gram, gram_of, square_root
 from overlaps.connectivity._layout import Layout
-from overlaps.connectivity._network import MeanField, Network
+from overlaps.connectivity._mean_field import MeanField
+from overlaps.connectivity._network import Network
 from overlaps.connectivity._populations import Populations
 from overlaps.connectivity._protocols import Results, Variable
 from overlaps.connectivity._quadrature import gaussian_nodes, refinements
 from overlaps.connectivity._readout_bias import ONLY_IF_SET, checked_bias, stored_bias, with_row, without_row
+from overlaps.connectivity._replacement import replaced
 from overlaps.connectivity._state import State, scalar
 
 
@@ -178,39 +181,10 @@ class Overlaps(State):
         may be a number for a 1 x 1 block. Raises KeyError for an unknown name. Raises ValueError for a value of the wrong
         shape, for two names that set the same overlap, and if the result is not positive semi-definite: no vectors have it.
         """
-        traced = is_traced(self.gram, overlaps)
-        gram: Any = jnp.asarray(self.gram) if traced else np.array(self.gram)
-        setters: dict[tuple[int, int], str] = {}
-        for name, value in overlaps.items():
-            left, right = self.layout.block(name) or self.layout.entry(name)
-            for place in self.layout.places(left, right):
-                if setters.setdefault(place, name) != name:
-                    came = f"`{setters[place]}` sets the same overlap"
-                    raise argument_error(name, "set overlaps that no other name sets", came, "Leave one of the two out.")
-            shape = np.broadcast_to(0.0, gram.shape[-2:])[left, right].shape
-            value = real_array(name, value)
-            if value.size == 1 and np.prod(shape) == 1:
-                value = value.reshape(shape)
-            if value.shape != shape:
-                raise argument_error(name, f"have shape {shape}", f"its shape is {value.shape}")
-            if name[0] == name[-1] and shape and not traced and not np.array_equal(value, value.T):
-                raise argument_error(name, "be symmetric", "it is not")
-            if traced:
-                gram = gram.at[..., left, right].set(value).at[..., right, left].set(value.T)
-            else:
-                gram[..., left, right], gram[..., right, left] = value, value.T
-        smallest = 0.0 if traced else smallest_eigenvalue(gram)
-        if smallest < 0:
-            raise argument_error(
-                ", ".join(overlaps),
-                "leave the overlap matrix positive semi-definite",
-                f"its smallest eigenvalue would be {smallest:.3g}",
-                MEND,
-            )
-        return Overlaps(gram, *self.layout, c=self.c)
+        return Overlaps(replaced(self.gram, self.layout, overlaps), *self.layout, c=self.c)
 
     @in_float64
-    def sample(self, n: int, key: Any, exact: bool = True) -> Network:
+    def sample(self, n: int, key: Any, exact: bool = True, bulk: Any = None) -> Network:
         """A random network of `n` neurons with this overlap matrix G, or a batch of networks for a batch of overlap matrices.
 
         - `exact=True`: the network has exactly these overlaps. Its vectors are sqrt(n) Q F, where F is `factor` and Q is a
@@ -219,6 +193,8 @@ class Overlaps(State):
           the network differ from G by O(1/sqrt(n)).
         - `key`: a jax.random key or an integer seed. All networks of a batch are then made from the same random matrix, so that
           they differ only as their overlaps do. An array of keys, one per network, gives each network its own random matrix.
+        - `bulk`: the bulk J of W = J + u v^T / N, which does not learn. A number g draws independent entries of variance
+          g^2 / n from `key`. A `RandomBulk` or a matrix is taken as it is, and None is no bulk.
 
         Raises ValueError for too few neurons, and if the number of keys is not the number of networks.
         """
@@ -236,7 +212,23 @@ class Overlaps(State):
         draw = functools.partial(normal, rows=n, columns=size, stream=1)
         rows = concrete(jax.vmap(draw)(key) if key.shape else draw(key))
         rows = np.sqrt(n) * orthonormal(rows) if exact else rows
-        return Network(**self.layout.vectors(rows @ square_root(self.gram)), c=self.c)
+        return Network(**self.layout.vectors(rows @ square_root(self.gram)), c=self.c, bulk=recipe_of(bulk, key))
+
+    def with_bulk(self, radius: Any, order: int = 4, correlation: float = 0.0) -> BulkOverlaps:
+        """The overlaps of a linear network that has these overlaps and a random bulk J, at N -> infinity (docs/bulk.md).
+
+        J does not learn. Its entries are Gaussian with the variance radius^2 / N, and independent of the vectors. A word is a
+        product of matrices J and J^T, applied to one of the vectors.
+
+        - `radius`: g, at least 0. For `correlation` 0 the eigenvalues of J fill the disk of this radius. An array (batch,)
+          makes a batch of networks.
+        - `order`: the largest number of letters of the words that are kept. The others contribute at order
+          radius^(2 order + 2). There are D (2^(order + 1) - 1) words, for D vectors.
+        - `correlation`: that of J_ij with J_ji, from -1 to 1 (see `RandomBulk`).
+
+        Raises ValueError for values out of range, and for for an order above 8.
+        """
+        return infinite(self, radius, order, correlation)
 
     @in_float64
     def mean_field(self, nodes: int | None = None, key: Any = 0) -> MeanField:

@@ -17,9 +17,10 @@ from overlaps.connectivity._assignment import scores, turned
 from overlaps.connectivity._draws import drawn, whole
 from overlaps.connectivity._gram import square_root
 from overlaps.connectivity._html import populations_html
+from overlaps.connectivity._mean_field import MeanField
 from overlaps.connectivity._mixture import Mixture
 from overlaps.connectivity._mixture_fits import PopulationFits, compared, fitted, labelled
-from overlaps.connectivity._network import MeanField, Network
+from overlaps.connectivity._network import Network
 from overlaps.connectivity._protocols import Simulator
 from overlaps.connectivity._quadrature import gaussian_nodes, refinements
 

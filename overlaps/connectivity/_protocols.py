@@ -45,8 +45,11 @@ class FiniteNetwork(Protocol):
     def readers(self) -> Any:
         """The weights (N, R + O) with which recurrence and output read the units."""
 
-    def fed_back(self, recurrent: Any) -> Any:
-        """The input (N, I) that the recurrence gives to the units. `recurrent`: what the recurrence reads from them, (R, I)."""
+    def fed_back(self, recurrent: Any, activity: Any) -> Any:
+        """The input (N, I) that the recurrence gives to the units.
+
+        `recurrent`: what the recurrence reads from the units through `readers`, (R, I). `activity`: that of all units, (N, I).
+        """
 
     def recurrent_norm(self) -> Any:
         """An upper bound of the spectral norm of the recurrent weights, computed by NumPy."""

@@ -8,7 +8,7 @@ import scipy.optimize
 from jaxtyping import Float
 
 from overlaps._support import said
-from overlaps.connectivity._state import Variable
+from overlaps.connectivity._protocols import Variable
 
 SLOWEST = 1e-3  # slower modes, and growing ones, which a finite horizon allows, count with this decay rate
 
@@ -131,3 +131,8 @@ def _lines(eigenvalues: Any, couplings: np.ndarray) -> np.ndarray:
         after = eigenvalues[later][order[later]]
         order[index] = scipy.optimize.linear_sum_assignment(np.abs(after[:, None] - eigenvalues[index][None]) ** 2)[1]
     return order
+
+
+def by_modulus(values: np.ndarray) -> np.ndarray:
+    """The same numbers, ordered along the last axis from the largest modulus to the smallest."""
+    return np.take_along_axis(values, np.argsort(-np.abs(values), axis=-1, kind="stable"), axis=-1)

@@ -14,6 +14,7 @@ from overlaps.connectivity._html import state_html
 from overlaps.connectivity._projection import Projection, Transfer, gaussian_closure
 from overlaps.connectivity._protocols import Model, Results, Variable
 from overlaps.connectivity._readout_bias import tracked_bias, with_bias, without_row
+from overlaps.connectivity._spectrum import by_modulus
 
 if TYPE_CHECKING:
     from overlaps.connectivity._overlaps import Overlaps
@@ -72,6 +73,16 @@ class State(eqx.Module):
     @abc.abstractmethod
     def layout(self) -> Any:
         """The order and the names of the connectivity vectors."""
+
+    @property
+    def has_bulk(self) -> bool:
+        """Whether there is a part of W that does not learn, a bulk. Overlaps of the vectors alone then do not fix the loss."""
+        return False
+
+    @property
+    def latent_layout(self) -> Any:
+        """The names and the number of the latents, the variables that determine the activity. By default those of `layout`."""
+        return self.layout
 
     @property
     @abc.abstractmethod
@@ -228,6 +239,10 @@ class State(eqx.Module):
         rows, columns = self.layout.block("vu")
         return by_modulus(np.linalg.eigvals(np.asarray(self.gram, float)[..., rows, columns]))
 
+    def modes(self) -> np.ndarray:
+        """The eigenvalues of W that decide whether the activity of a linear network decays. By default all `eigenvalues`."""
+        return self.eigenvalues()
+
     def neurons(self) -> tuple[AnyArray, AnyArray] | None:
         """The vectors (N, D) of all neurons, and the weight of each in averages (N,); None for a state without neurons."""
         return None
@@ -293,8 +308,3 @@ def require_no_constants(state: State) -> None:
 
 def scalar(value: Any) -> Any:
     return float(value) if value.ndim == 0 and not is_traced(value) else value
-
-
-def by_modulus(values: np.ndarray) -> np.ndarray:
-    """The same numbers, ordered along the last axis from the largest modulus to the smallest."""
-    return np.take_along_axis(values, np.argsort(-np.abs(values), axis=-1, kind="stable"), axis=-1)

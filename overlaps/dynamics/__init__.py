@@ -27,4 +27,7 @@ from overlaps.dynamics._simulation import (
     exact_response as exact_response,
     quadrature as quadrature,
 )
-from overlaps.dynamics._transfer import Transfer as Transfer
+from overlaps.dynamics._transfer import (
+    Transfer as Transfer,
+    transfer_of as transfer_of,
+)

@@ -47,7 +47,7 @@ def projection(transfer: Transfer, state: State) -> Projection:
     c = state.readout_bias
     if c is None:
         return project
-    offset = jnp.concatenate([jnp.zeros(state.layout.rank, c.dtype), c])
+    offset = jnp.concatenate([jnp.zeros(state.latent_layout.rank, c.dtype), c])
     return lambda latents: project(latents) + offset[None]
 
 
@@ -57,7 +57,7 @@ def rollout(
     """Latents and outputs after each input sample, starting from h = 0, or from the initial activity.
 
     Time advances by Euler steps of length `dt`. If `continuous`, a solver integrates instead, and holds each input for `dt`.
-    `layout`: that of the state. A bias has the constant input 1, and the latent of an initial activity starts at 1.
+    `layout`: that of the latents. A bias has the constant input 1, and the latent of an initial activity starts at 1.
     """
 
     def field(latents: Latents, projected: Float[AnyArray, "trials read"], sample: Float[AnyArray, "trials I"]) -> Latents:

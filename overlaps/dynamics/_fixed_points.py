@@ -14,6 +14,7 @@ from jaxtyping import Float
 from overlaps._support import AnyArray, argument_error, count, in_float64, number, real_array, said
 from overlaps.connectivity import State
 from overlaps.dynamics._activity import require_single
+from overlaps.dynamics._fixed_points_units import UNIT_STARTS, search_units
 
 TOLERANCE = 1e-12
 MOST_STARTS = 4096
@@ -31,9 +32,10 @@ MARGINAL = 1e-6  # growth rates below this, times tau, count as zero
 def fixed_points(rnn: Any, state: Any, input: Any, starts: Any, extent: Any) -> xr.Dataset:
     """The fixed points, as the docstring of `RNN.fixed_points` describes."""
     held = _held(state, input)
-    rank = state.layout.rank
+    rank, search = state.layout.rank, search_units if state.has_bulk else _search
     reach = _reach(state, extent)
-    starts = min(64 * 2 ** max(rank, 2), MOST_STARTS) if starts is None else count("starts", starts)
+    usual = UNIT_STARTS if state.has_bulk else min(64 * 2 ** max(rank, 2), MOST_STARTS)
+    starts = usual if starts is None else count("starts", starts)
     # Sobol points (evenly spread points). The origin is one of them.
     grid = (
         scipy.stats.qmc.Sobol(rank, scramble=False).random_base2(int(np.ceil(np.log2(starts))))
@@ -41,7 +43,7 @@ def fixed_points(rnn: Any, state: Any, input: Any, starts: Any, extent: Any) -> 
         else np.zeros((1, rank))
     )
     scale = max(reach, 1.0)
-    results: list[Any] = [np.asarray(x) for x in _search(rnn, state, held, reach * (2 * grid - 1), NEARBY * scale)]
+    results: list[Any] = [np.asarray(x) for x in search(rnn, state, held, reach * (2 * grid - 1), NEARBY * scale)]
     ends, eigenvalues, output, speed, left, difference = results
     # Near points where fixed points meet, the flow is slow. So a Newton step must not move away from a fixed point either.
     found = np.flatnonzero((speed <= SPEED * scale) & (left <= APART * scale))
@@ -61,7 +63,7 @@ def fixed_points(rnn: Any, state: Any, input: Any, starts: Any, extent: Any) -> 
             "kind": ("fixed_point", np.array(kinds, dtype="U9"), said("kind of fixed point")),
             "stable": ("fixed_point", np.array([kind == "stable" for kind in kinds], bool), said("whether stable")),
         },
-        {"latent": list(state.layout.latents[-rank:]), "readout": list(state.layout.readouts)},
+        {"latent": list(state.latent_layout.latents[-ends.shape[1] :]), "readout": list(state.layout.readouts)},
         {"input": held.tolist()},
     )
 
@@ -71,6 +73,8 @@ def phase_portrait(rnn: Any, state: Any, input: Any, points: Any, extent: Any) -
     """The portrait, as the docstring of `RNN.phase_portrait` describes."""
     require_single(state)
     rank = state.layout.rank
+    if state.has_bulk:
+        raise argument_error("state", "have no bulk for a portrait", "it has one", "Its latents do not fit on a plane.")
     if rank > 2:
         raise argument_error("state", "have rank 1 or 2 for a portrait", f"its rank is {rank}")
     found = fixed_points(rnn, state, input, starts=None, extent=extent)

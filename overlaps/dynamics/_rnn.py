@@ -112,7 +112,7 @@ class RNN(eqx.Module):
 
         `inputs`: samples at a distance of `dt` in time. The results are differentiable and made of jax.numpy.
         """
-        return rollout(self.projection(state), inputs, state.layout, dt, self.tau, self.dt is None)
+        return rollout(self.projection(state), inputs, state.latent_layout, dt, self.tau, self.dt is None)
 
     @in_float64
     def rate(self, activity: Any) -> Float[AnyArray, "*shape"]:
@@ -197,7 +197,7 @@ class RNN(eqx.Module):
         - `state`: a single network of any kind that has overlaps.
         - `input`: a number, or one number for each input.
         - `starts`: the number of starting points. The default is 256 at ranks 1 and 2, and doubles for each further rank, up to
-          4096. They are spread evenly (Sobol points) over |k_r| <= `extent`.
+          4096, and 32 for a network with a bulk. They are spread evenly (Sobol points) over |k_r| <= `extent`.
         - `extent`: by default twice the largest latents that a phi between -1 and 1 can reach.
 
         Returns a Dataset with the dimensions `fixed_point`, `latent`, `readout` and `mode`, and these variables:
@@ -210,7 +210,8 @@ class RNN(eqx.Module):
           eigenvalues are NaN.
         - `stable`: whether `kind` is "stable".
 
-        With `dt`, stability is that of the Euler map. Raises ValueError for arguments that do not fit.
+        With `dt`, stability is that of the Euler map. A network with a bulk has one latent for each unit, and a search takes
+        the time of dozens of solutions of N linear equations. Raises ValueError for arguments that do not fit.
         """
         return _fixed_points.fixed_points(self, state, input, starts, extent)
 
@@ -257,7 +258,7 @@ class RNN(eqx.Module):
         times = ("time", step * np.arange(1, trials.shape[1] + 1), said("time", "as tau"))
         results = []
         for name, dim, values, names, meaning in (
-            ("latents", "latent", latents, state.layout.latents, "latent variable"),
+            ("latents", "latent", latents, state.latent_layout.latents, "latent variable"),
             ("output", "readout", output, state.layout.readouts, "output"),
         ):
             values = np.asarray(values)

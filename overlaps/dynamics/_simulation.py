@@ -61,7 +61,7 @@ def _projection(network: FiniteNetwork) -> Callable[[AnyArray], tuple[AnyArray, 
 
     def project(h: Float[AnyArray, "N I"]) -> tuple[Float[AnyArray, "N I"], Float[AnyArray, "O I"]]:
         projected = readers @ h
-        return network.fed_back(projected[:rank]), projected[rank:]
+        return network.fed_back(projected[:rank], h), projected[rank:]
 
     return project
 

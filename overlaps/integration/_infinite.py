@@ -1,12 +1,11 @@
 """Small networks that learn as networks of infinitely many neurons with random W do."""
 
-import itertools
 from typing import Any
 
 import numpy as np
 
 from overlaps._support import argument_error, count, number
-from overlaps.connectivity import ReducedNetwork
+from overlaps.connectivity import ReducedNetwork, fock_bulk
 
 MOST_UNITS = 2000
 
@@ -31,17 +30,10 @@ def infinite_network(sigma: Any = 0.0, order: int = 4, scale: float = 1.0, input
     """
     sigma, scale = number("sigma", sigma, least=0.0), number("scale", scale, above=0.0)
     order, inputs, outputs = count("order", order, least=0), count("inputs", inputs), count("outputs", outputs)
-    words = [word for length in range(order + 1) for word in itertools.product("12", repeat=length)]
     vectors = inputs + outputs
-    if len(words) * vectors > MOST_UNITS:
-        came = f"{order} came, which takes {len(words) * vectors}"
-        raise argument_error("order", f"take {MOST_UNITS} units or fewer", came)
-    place = {word: index for index, word in enumerate(words)}
-    W = np.zeros((len(words), len(words)))
-    for word in words:
-        if len(word) < order:
-            W[place["1", *word], place[word]] = sigma
-            W[place[word], place["2", *word]] = sigma
-    size = len(words) * vectors
-    ends = np.sqrt(size) * np.eye(size)[:, :: len(words)]
+    size = vectors * (2 ** (order + 1) - 1)
+    if size > MOST_UNITS:
+        raise argument_error("order", f"take {MOST_UNITS} units or fewer", f"{order} came, which takes {size}")
+    W = sigma * fock_bulk(order)
+    ends = np.sqrt(size) * np.eye(size)[:, :: len(W)]
     return ReducedNetwork(np.kron(np.eye(vectors), W), ends[:, :inputs], scale * ends[:, inputs:])

@@ -76,6 +76,8 @@ def describe(thing: Any) -> Any:
         arguments = {}
         for field in dataclasses.fields(thing):  # pyright: ignore[reportArgumentType]
             value = getattr(thing, field.name)
+            if field.metadata.get("undescribed"):
+                continue
             if not (field.metadata.get("only_if_set") and (value is None or value is False)):
                 arguments[field.metadata.get("argument", field.name)] = describe(value)
         return {"type": type(thing).__name__, **arguments}

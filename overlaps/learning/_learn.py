@@ -139,7 +139,8 @@ def learn(
     saves = count("saves", saves, least=2)
     if key is not None:
         key = random_key("key", key)
-    with jax.enable_x64(precision == "float64"):
+    # Without the second one, a graphics card multiplies float32 matrices with three digits.
+    with jax.enable_x64(precision == "float64"), jax.default_matmul_precision("highest"):
         if precision == "float32":
             state = jax.tree.map(np.float32, state)
         batch = batch_size(state, phases, key)

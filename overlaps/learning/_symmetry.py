@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error, said
-from overlaps.connectivity import Layout, State, charge_variables, gram_charges
+from overlaps.connectivity import Layout, State, charge_variables, gram_charges, without_spectrum
 from overlaps.dynamics import RNN
 from overlaps.learning._datasets import description, grams, layout_of
 from overlaps.learning._rules import checked_rates
@@ -31,10 +31,10 @@ def conserved(state: State | xr.Dataset, rnn: RNN | None = None, rates: Mapping[
       -1 on v, z, and M is the diagonal matrix of the rates.
     - "K", for linear phi and a `Network`: the (N, N) matrix (Y M_Y^-1 Y^T - X M_X^-1 X^T) / N, with X = [m u] and Y = [v z].
 
-    A `DenseNetwork` with linear phi has only the (N, N) matrix "K" = (W W^T - W^T W) / r_W + m m^T / (N r_m) - z z^T / (N r_z)
-    (docs/integration.md, "What the flow conserves"). A frozen vector (rate 0) takes away the charges in which it takes part:
-    the spectrum and K are absent then, the balance is absent if a vector of m or z is frozen, and the gauge entries of a latent
-    whose u or v is frozen are NaN.
+    A network with a bulk J has the charges "gauge" and "balance" alone (docs/bulk.md). A `DenseNetwork` with linear phi has
+    only the (N, N) matrix "K" = (W W^T - W^T W) / r_W + m m^T / (N r_m) - z z^T / (N r_z) (docs/integration.md, "What the flow
+    conserves"). A frozen vector (rate 0) takes away the charges in which it takes part: the spectrum and K are absent then, the
+    balance is absent if a vector of m or z is frozen, and the gauge entries of a latent whose u or v is frozen are NaN.
 
     Returns, for a Dataset, the charges "gauge", "balance" and "spectrum" at all times, as a Dataset with the dimensions `time`,
     `mode`, `latent` and `latent_`, and `batch` in front for a batch. They are NaN for networks that diverged.
@@ -63,6 +63,7 @@ def _along(dataset: xr.Dataset, rates: dict[str, float] | None) -> xr.Dataset:
     scale = _rates_of(dataset, layout) if rates is None else _of_vectors(layout, rates)
     linear = description(dataset, "rnn")["phi"] == "linear"
     charges = gram_charges(grams(dataset), layout, np.asarray(scale), linear)
+    charges = without_spectrum(charges) if description(dataset, "state").get("bulk") else charges
     lead = dataset["loss"].dims
     times = {name: values for name, values in dataset.coords.items() if set(values.dims) <= set(lead)}
     return xr.Dataset(charge_variables(charges, lead), times, {"description": "charges of gradient flow"})
@@ -103,14 +104,18 @@ def metric(state: State, rnn: RNN, rates: Mapping[str, float] | None = None) -> 
 
     Returns a DataArray with the dimensions `overlap` (which moves) and `source` (on which the gradient acts), and with the
     coordinates `visible` and `source_visible`. So metric(net, rnn).sel(source="zm") shows which overlaps the gradient on zm
-    drives. A batch adds the leading dimension `batch`. Raises ValueError for negative rates, and for `Populations` with a
-    nonlinear phi.
+    drives. A batch adds the leading dimension `batch`. Raises ValueError for negative rates, for `Populations` with a nonlinear
+    phi, and for a network with a bulk.
     """
     if not isinstance(state, State):
         raise argument_error("state", "be a network, or its overlaps", f"{type(state).__name__} came")
     if state.needs_mean and rnn.phi != "linear":
         came = f"{type(state).__name__} came, whose loss depends on means too"
         raise argument_error("state", "have a loss that is a function of overlaps", came, "Take `state.overlaps()`.")
+    if state.has_bulk:
+        raise argument_error(
+            "state", "have a loss that is a function of overlaps", "it has a bulk, which the loss depends on too"
+        )
     layout = state.layout
     gram = np.asarray(state.gram)
     weights = np.diag(_of_vectors(layout, checked_rates(rates)))

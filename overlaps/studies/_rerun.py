@@ -9,6 +9,7 @@ import xarray as xr
 
 from overlaps import learning
 from overlaps._support import argument_error
+from overlaps.bulk import speed
 from overlaps.inference import discriminate, fit, fit_arguments, identifiability
 from overlaps.integration import compare_regimes
 from overlaps.learning import restore
@@ -28,6 +29,7 @@ STUDIES: dict[str, Callable[..., xr.Dataset]] = {
     "savings": savings,
     "transfer": transfer,
     "compare_regimes": compare_regimes,
+    "bulk_speed": speed,
     "discriminate": discriminate,
     "perturbation_assay": perturbation_assay,
     "identifiability": identifiability,
@@ -40,9 +42,9 @@ def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
     """Run again what a Dataset describes, and return the new Dataset.
 
     `dataset`: a result of `learn`, of `validate`, of `studies.degeneracy`, `memory`, `memory_table`, `savings`, `transfer` or
-    `perturbation_assay`, of `integration.compare_regimes`, or of `inference.identifiability`, `discriminate` or `fit`. It
-    may come from a netCDF file. The new run has all the arguments of the first one, and gives the same numbers on the same
-    machine. `progress`: whether to show a bar.
+    `perturbation_assay`, of `integration.compare_regimes`, of `bulk.speed`, or of `inference.identifiability`, `discriminate`
+    or `fit`. It may come from a netCDF file. The new run has all the arguments of the first one, and gives the same numbers on
+    the same machine. `progress`: whether to show a bar.
 
     If `learn` trained a batch, the networks that are in the Dataset run again: rerun(dataset.isel(batch=0)) repeats the first
     network. A study always runs again as a whole.

@@ -34,6 +34,7 @@ from overlaps.tasks._time import samples_of
 DEFAULT_RATE, SPARE_RATE = 4.0, 256.0
 # The largest numbers of pieces of a horizon. Simulated networks step through them one by one, Gramians double a piece.
 MOST_PANELS, MOST_PIECES = 2.0**16, 2.0**60
+MOST_SHOWN = 6  # poles in an error
 
 
 class LinearFilter(Task):
@@ -168,7 +169,8 @@ class LinearFilter(Task):
             return
         unstable = np.flatnonzero(~self._stable(state, rnn))
         if unstable.size:
-            poles = np.array2string(_poles(state, rnn)[unstable[0]] if state.batch else _poles(state, rnn), precision=3)
+            poles = _poles(state, rnn)[unstable[0]] if state.batch else _poles(state, rnn)
+            poles = np.array2string(poles[np.argsort(-poles.real)][:MOST_SHOWN], precision=3)
             found = f"networks {unstable.tolist()} of the batch are unstable, the first" if state.batch else "it is unstable,"
             raise argument_error(
                 "state",
@@ -283,7 +285,7 @@ def _most_pieces(state: State) -> float:
 
 def _poles(state: State, rnn: RNN) -> Any:
     """The poles of the impulse response that depend on the recurrence: (lambda - 1) / tau for the eigenvalues lambda of W."""
-    return (state.eigenvalues() - 1) / rnn.tau
+    return (state.modes() - 1) / rnn.tau
 
 
 def _stack(rows: list[list[Any]]) -> Any:
