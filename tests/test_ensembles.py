@@ -14,9 +14,10 @@ from overlaps.learning import BARRIERS_STAY, compiled
 from overlaps.tasks import quick_to_run
 
 
-@pytest.mark.parametrize(("rank", "inputs", "outputs"), [(1, 1, 1), (3, 2, 2)])
-@pytest.mark.parametrize("dt", [None, 0.05])
-@pytest.mark.parametrize("horizon", [0.05, 20.0])
+@pytest.mark.parametrize(
+    ("rank", "inputs", "outputs", "dt", "horizon"),
+    [(3, 2, 2, None, 0.05), (3, 2, 2, None, 20.0), (3, 2, 2, 0.05, 0.05), (3, 2, 2, 0.05, 20.0), (1, 1, 1, None, 20.0)],
+)
 @pytest.mark.slow
 def test_the_loss_by_blocks_is_that_of_one_matrix(rank, inputs, outputs, dt, horizon):
     net, rnn = ov.Overlaps.random(1, rank=rank, inputs=inputs, outputs=outputs), ov.RNN(tau=1.3, dt=dt)

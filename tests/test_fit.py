@@ -178,7 +178,7 @@ def test_if_all_starts_diverge_the_error_says_so():
 
 @pytest.mark.slow
 def test_errors_are_as_the_fisher_information_says():
-    noise, number = 1e-4, 200
+    noise, number = 1e-4, 100
     data = observed().expand_dims(subject=number + 1)
     draws = np.random.default_rng(0).normal(size=data.shape)
     draws[0] = 0  # the first subject has no noise, and its fit the directions of the truth
@@ -198,11 +198,11 @@ def test_errors_are_as_the_fisher_information_says():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", [None, optax.adam, functools.partial(optax.sgd, momentum=0.5)])
+@pytest.mark.parametrize("optimizer", [None, functools.partial(optax.sgd, momentum=0.5)])
 def test_a_network_is_recovered_and_another_learning_rule_is_flagged(optimizer, tmp_path):
     noise = 1e-4
     data = observed(TRUTH.sample(500, key=0), protocol(optimizer), noise=noise, noise_key=1)
-    found = ov.inference.fit(data, protocol(), RNN, noise=noise, starts=8)
+    found = ov.inference.fit(data, protocol(), RNN, noise=noise, starts=8, steps=60)
     if optimizer is not None:
         assert "does not describe" in found["message"].item()
         return

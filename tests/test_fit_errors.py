@@ -71,7 +71,7 @@ def test_errors_hold_where_curves_bend(monkeypatch):
     clean = curves_at(SIGMA, phases)
     data = clean.expand_dims(subject=number)
     data = data.copy(data=data.values + noise * np.random.default_rng(0).standard_normal(data.shape))
-    fits = ov.inference.fit(data, phases, RNN, start=TRUTH, noise=noise)
+    fits = ov.inference.fit(data, phases, RNN, start=TRUTH, noise=noise, steps=30)  # what follows moves along J
     shown = ~fits["null"].values
     assert np.all(shown.sum(axis=1) == 9)
     directions, straight = fits["component"].values[:, :9], 1 / fits["singular_value"].values[:, :9]

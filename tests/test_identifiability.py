@@ -223,7 +223,7 @@ def test_bad_input_gets_one_clear_error(act, message):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("rank", [1, 3])
 def test_outputs_under_flow_have_the_null_directions_of_the_theory_and_no_others(rank):
     # Of a random network of few neurons: in large ones directions are weaker, down to the tolerance of the solver at rank 3.
     dataset = identifiability(ov.Overlaps.random(0, rank, n=20), flow(), RNN, saves=11)

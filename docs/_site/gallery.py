@@ -34,6 +34,7 @@ TITLES = {
     "learn_to_integrate": "Learn to integrate",
     "learn_to_oscillate": "Learn to oscillate",
     "sweep": "A sweep",
+    "random_bulk": "Learning on random connectivity",
     "identifiability": "What learning can reveal",
     "fit_learning_curves": "Fit learning curves",
     "which_history": "Which task came first?",

@@ -86,7 +86,7 @@ def explained(trained: DenseNetwork, initial: Any, task: Any, rnn: RNN, ranks: S
             "rank": ("rank", ranks, said("rank of the change of W")),
             "part": ("part", list(PARTS), said("what is kept of the recurrent matrix")),
         },
-        {"explained": json.dumps(describe(arguments))},
+        {"bulk_explained": json.dumps(describe(arguments))},
     )
 
 

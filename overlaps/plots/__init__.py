@@ -10,7 +10,8 @@ for them.
 - Learning curves: `plot_learning` (loss), `plot_overlaps`, `plot_comparison` (theory and simulation).
 - What gradient flow conserves, and which overlap moves which: `plot_conserved`, `plot_metric`.
 - Activity: `plot_trial`, `plot_phase_portrait`.
-- Networks whose whole W learns: `plot_eigenvalues`, `plot_outlier`, `plot_regimes`, `plot_explained`.
+- Networks whose whole W learns: `plot_eigenvalues`, `plot_outlier`, `plot_regimes`.
+- Networks with a random bulk: `plot_bulk_speed`, `plot_explained`.
 - The infinite limit, and how Gaussian the neurons are: `plot_validation`, `plot_quantiles`, `plot_histograms`.
 - Populations of neurons, and how many of them a network needs: `plot_populations`, `plot_population_fits`.
 - Many runs: `plot_sweep`.
@@ -25,6 +26,7 @@ from overlaps.plots._activity import (
     plot_phase_portrait as plot_phase_portrait,
     plot_trial as plot_trial,
 )
+from overlaps.plots._bulk_speed import plot_bulk_speed as plot_bulk_speed
 from overlaps.plots._decoding import plot_decoding as plot_decoding
 from overlaps.plots._degeneracy import plot_degeneracy as plot_degeneracy
 from overlaps.plots._experiments import (

@@ -18,7 +18,7 @@ def plot_explained(dataset: xr.Dataset, ax: Any = None) -> Any:
 
     The dotted line is the loss of the trained network. Returns the Axes. Raises ValueError for another Dataset.
     """
-    if "explained" not in dataset.attrs:
+    if "bulk_explained" not in dataset.attrs:
         raise argument_error("dataset", "be a result of bulk.explained", f"it has {list(dataset.data_vars)}")
     ax = axes_of(ax)
     for part, style in PARTS.items():

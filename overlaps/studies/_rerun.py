@@ -9,7 +9,7 @@ import xarray as xr
 
 from overlaps import learning
 from overlaps._support import argument_error
-from overlaps.bulk import explained
+from overlaps.bulk import explained, speed
 from overlaps.inference import discriminate, fit, fit_arguments, identifiability
 from overlaps.integration import compare_regimes
 from overlaps.learning import restore
@@ -29,12 +29,13 @@ STUDIES: dict[str, Callable[..., xr.Dataset]] = {
     "savings": savings,
     "transfer": transfer,
     "compare_regimes": compare_regimes,
+    "bulk_speed": speed,
+    "bulk_explained": explained,
     "discriminate": discriminate,
     "perturbation_assay": perturbation_assay,
     "identifiability": identifiability,
-    "explained": explained,
 }
-SILENT = ("identifiability", "explained")  # they show no progress
+SILENT = ("identifiability", "bulk_explained")  # they show no progress
 VALIDATE = ("task", "rnn", "rule", "sizes", "seeds", "key", "exact", "saves")  # arguments that are attributes of the same name
 
 
@@ -42,7 +43,7 @@ def rerun(dataset: xr.Dataset, progress: bool = False) -> xr.Dataset:
     """Run again what a Dataset describes, and return the new Dataset.
 
     `dataset`: a result of `learn`, of `validate`, of `studies.degeneracy`, `memory`, `memory_table`, `savings`, `transfer` or
-    `perturbation_assay`, of `integration.compare_regimes`, of `bulk.explained`, or of `inference.identifiability`,
+    `perturbation_assay`, of `integration.compare_regimes`, of `bulk.speed` or `explained`, or of `inference.identifiability`,
     `discriminate` or `fit`. It may come from a netCDF file. The new run has all the arguments of the first one, and gives the
     same numbers on the same machine. `progress`: whether to show a bar.
 
