@@ -31,6 +31,7 @@ POWERS = (1, 2, 3, 4)
 
 STREAM = 4  # of random numbers, so that the same seed for a network and its bulk does not make them dependent
 RECIPE = "threefry2x32"  # the kind of random keys of which a recipe is kept
+SAME = 1e-10  # relative differences below this one are rounding
 
 
 @dataclass(frozen=True)
@@ -177,13 +178,33 @@ def stored_bulk(name: str, bulk: Any, recipe: Any) -> dict[str, Variable]:
     """The variable of a Dataset from which `read_bulk` builds the bulk again: its recipe if there is one, else J itself."""
     if bulk is None or name != "initial":  # J does not change
         return {}
-    if recipe is not None and np.asarray(recipe).dtype == np.float64:  # the numbers of a key need so many digits
-        meaning = said("radius and correlation of the bulk, and the two numbers of its random key")
-        return {"bulk_recipe": (("recipe",), np.asarray(recipe), meaning)}
-    return {"bulk": (("neuron", "source"), np.asarray(bulk), said("bulk J, the recurrent weights that do not learn"))}
+    bulk = np.asarray(bulk)
+    if recipe is not None and _draws(np.asarray(recipe), bulk):
+        meaning = said("radius and correlation of the bulk J, the two numbers of its random key, and the last entry of row 0")
+        return {"bulk_recipe": (("recipe",), np.concatenate([recipe, bulk[..., 0, -1:]], axis=-1), meaning)}
+    return {"bulk": (("neuron", "source"), bulk, said("bulk J, the recurrent weights that do not learn"))}
 
 
 def read_bulk(results: Results) -> Any:
     """The bulk that `stored_bulk` wrote into a Dataset, or None."""
     recipe = results.variable("bulk_recipe")
-    return results.variable("bulk") if recipe is None else RandomBulk.of(recipe)
+    return results.variable("bulk") if recipe is None else RandomBulk.of(recipe[..., :4])
+
+
+def require_stored(bulk: Any, results: Results) -> None:
+    """Raise ValueError if J is not the one of the Dataset, because other random numbers follow from its key than before."""
+    recipe = results.variable("bulk_recipe")
+    if recipe is not None and np.any(np.abs(bulk[..., 0, -1] - recipe[..., 4]) > SAME * recipe[..., 0]):
+        came = "the random key of its bulk gives other random numbers"
+        mend = "Read it with the version of JAX, and the value of jax_threefry_partitionable, with which it was made."
+        raise argument_error("dataset", "be read as it was written", came, mend)
+
+
+def _draws(numbers: Float[np.ndarray, "*batch 4"], bulk: Float[np.ndarray, "*batch N N"]) -> bool:
+    """Whether a recipe draws this J. It may not, if JAX functions have changed a network leaf by leaf."""
+    try:
+        with np.errstate(invalid="ignore"):
+            drawn = RandomBulk.of(numbers).draw(bulk.shape[-1])
+    except ValueError:
+        return False
+    return np.allclose(bulk, drawn, rtol=0, atol=SAME * np.max(np.abs(drawn))) if bulk.dtype == drawn.dtype else False

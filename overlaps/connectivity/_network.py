@@ -12,6 +12,7 @@ from overlaps.connectivity._bulk import (
     checked_bulk,
     read_bulk,
     require_no_bulk,
+    require_stored,
     stored_bulk,
     through_bulk,
     word_overlaps,
@@ -198,4 +199,6 @@ class Network(Neurons):
     @classmethod
     def read(cls, name: str, results: Results) -> "Network":
         vectors = Layout.of(results.description).vectors(results.variable(f"{name}_vectors"))
-        return cls(**vectors, c=results.variable(f"{name}_c"), bulk=read_bulk(results))
+        network = cls(**vectors, c=results.variable(f"{name}_c"), bulk=read_bulk(results))
+        require_stored(network.bulk, results)
+        return network
