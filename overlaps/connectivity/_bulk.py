@@ -15,6 +15,7 @@ from overlaps._support import (
     count,
     in_float64,
     is_traced,
+    number,
     numpy_for,
     parameter,
     random_key,
@@ -58,6 +59,8 @@ class RandomBulk:
         object.__setattr__(self, "radius", parameter("radius", self.radius, least=0.0))
         object.__setattr__(self, "key", random_key("key", self.key))
         object.__setattr__(self, "correlation", checked_correlation(self.correlation))
+        if self.radius.shape and self.key.shape not in ((), self.radius.shape):
+            raise argument_error("key", f"be one key, or {self.radius.size}, one per radius", f"{self.key.size} came")
 
     @in_float64
     def draw(self, n: int) -> Float[AnyArray, "*batch n n"]:
@@ -91,9 +94,10 @@ class RandomBulk:
 
 def checked_correlation(value: Any) -> float:
     """The correlation of J_ij and J_ji as a number from -1 to 1. Raises ValueError for others."""
-    if isinstance(value, bool | str) or np.ndim(value) or not -1 <= value <= 1:
-        raise argument_error("correlation", "be a number from -1 to 1", f"{value!r} came")
-    return float(value)
+    correlation = number("correlation", value)
+    if abs(correlation) > 1:
+        raise argument_error("correlation", "be a number from -1 to 1", f"{correlation!r} came")
+    return correlation
 
 
 def recipe_of(bulk: Any, key: Any) -> Any:

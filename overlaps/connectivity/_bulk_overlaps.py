@@ -177,7 +177,7 @@ def projected(network: Network, order: int) -> BulkOverlaps:
         order=order,
         edge=np.stack([values.real, values.imag], axis=-1),
         basis=basis,
-        c=network.c,
+        c=None if network.c is None else np.asarray(network.c, float),
     )
 
 

@@ -18,12 +18,8 @@ def subspace(W: Float[np.ndarray, "N N"], vectors: Float[np.ndarray, "N V"], ord
     """
     lengths = np.linalg.norm(vectors, axis=0)
     if not lengths.any():
-        raise argument_error(
-            "m",
-            "be something to reduce to, or `z` must be",
-            "both are 0",
-            "A small network consists of products of W and W^T with m and z.",
-        )
+        mend = "A small network consists of products of a matrix and its transpose with the vectors."
+        raise argument_error("m", "be something to reduce to, or another vector must be", "all vectors are 0", mend)
     basis = new = _directions(vectors / np.where(lengths > 0, lengths, 1.0), np.zeros((len(W), 0)))
     size = np.linalg.norm(W, 2)
     length = 0

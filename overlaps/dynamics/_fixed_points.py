@@ -43,7 +43,8 @@ def fixed_points(rnn: Any, state: Any, input: Any, starts: Any, extent: Any) -> 
         else np.zeros((1, rank))
     )
     scale = max(reach, 1.0)
-    results: list[Any] = [np.asarray(x) for x in search(rnn, state, held, reach * (2 * grid - 1), NEARBY * scale)]
+    nearby = np.asarray(NEARBY * scale)  # an array, so that another number does not compile again
+    results: list[Any] = [np.asarray(x) for x in search(rnn, state, held, reach * (2 * grid - 1), nearby)]
     ends, eigenvalues, output, speed, left, difference = results
     # Near points where fixed points meet, the flow is slow. So a Newton step must not move away from a fixed point either.
     found = np.flatnonzero((speed <= SPEED * scale) & (left <= APART * scale))
@@ -106,7 +107,7 @@ def _reach(state: State, extent: Any) -> float:
 
 @eqx.filter_jit
 def _search(
-    rnn: Any, state: State, held: Float[AnyArray, " I"], starts: Float[AnyArray, "starts R"], nearby: float
+    rnn: Any, state: State, held: Float[AnyArray, " I"], starts: Float[AnyArray, "starts R"], nearby: Float[AnyArray, ""]
 ) -> tuple[AnyArray, ...]:
     """The points where the searches end, and there: eigenvalues of the Jacobian, output, speed, and length of a Newton step.
 

@@ -19,7 +19,7 @@ TOLERANCE, MOST_STEPS, POLISH = 1e-10, 100, 3  # of the search, and Newton steps
 
 @eqx.filter_jit
 def search_units(
-    rnn: Any, state: Any, held: Float[AnyArray, " I"], starts: Float[AnyArray, "starts R"], nearby: float
+    rnn: Any, state: Any, held: Float[AnyArray, " I"], starts: Float[AnyArray, "starts R"], nearby: Float[AnyArray, ""]
 ) -> tuple[AnyArray, ...]:
     """The points (starts, N) where the searches end, and there what the search for low-rank networks returns.
 
@@ -34,10 +34,10 @@ def search_units(
         return respond(units)[: units.size] - units
 
     def answer(pushed: Float[AnyArray, " N"], units: Float[AnyArray, " N"]) -> Float[AnyArray, " N"]:
-        return pushed + state.bulk @ transfer.function(state.external @ driven + units)
+        return pushed + state.times_bulk(transfer.function(state.external @ driven + units)[:, None])[:, 0]
 
     jacobian = jax.jacfwd(residual)
-    aside = np.random.default_rng(0).standard_normal((2, state.bulk.shape[-1]))
+    aside = np.random.default_rng(0).standard_normal((2, state.n))
 
     def search(start: Float[AnyArray, " R"]) -> tuple:
         pushed = state.u @ start

@@ -19,6 +19,7 @@ from overlaps.studies._verdict import verdict
 from overlaps.tasks import LabelNoise, Trials
 
 NEURONS_AT_ONCE = 8192  # networks are trained side by side up to this many neurons in all
+MEND = "For a Network without a bulk, pass network.overlaps() or Populations.fit(network, count, key)."
 REFERENCES = ("theory", "mean_field")
 CONFIDENCE = 0.95
 
@@ -133,6 +134,8 @@ def learn_mean_field(
     `Overlaps.mean_field` do.
     """
     tolerance = number("tolerance", tolerance, above=0.0)
+    if not isinstance(net, Overlaps | Populations):
+        raise argument_error("net", "be an Overlaps or Populations", f"{net!r} came", MEND)
     ladder = net.refinements
     if nodes != "auto":
         nodes = count("nodes", nodes)
@@ -156,8 +159,7 @@ def learn_mean_field(
 
 def _checked(net: Any, task: Any, rule: Any, sizes: Any, exact: Any) -> tuple[list[int], bool]:
     if not isinstance(net, Overlaps | Populations) or net.batch:
-        mend = "For a Network, pass network.overlaps() or Populations.fit(network, count, key)."
-        raise argument_error("net", "be a single Overlaps or Populations", f"{net!r} came", mend)
+        raise argument_error("net", "be a single Overlaps or Populations", f"{net!r} came", MEND)
     exact = flag("exact", exact)
     if not isinstance(sizes, Sequence | np.ndarray) or len(set(sizes)) < 2:
         raise argument_error("sizes", "hold at least two numbers of neurons", f"{sizes!r} came")
