@@ -168,12 +168,6 @@ def test_a_run_survives_a_file(network, tmp_path):
         np.testing.assert_array_equal(one.bulk, network.bulk[1])
 
 
-def test_a_run_with_a_bulk_goes_on_from_its_store(tmp_path):
-    ov.learn(NETWORK, FILTER, LINEAR, ov.GradientDescent(1e-2, 6), saves=4, store=tmp_path / "run.zarr")
-    resumed = ov.resume(tmp_path / "run.zarr")
-    xr.testing.assert_allclose(resumed, ov.learn(NETWORK, FILTER, LINEAR, ov.GradientDescent(1e-2, 6), saves=4), rtol=1e-14)
-
-
 def test_single_precision():
     narrow = jax.tree.map(np.float32, NETWORK)
     run = ov.learn(narrow, FILTER, LINEAR, ov.GradientDescent(1e-2, 4), saves=2, precision="float32")

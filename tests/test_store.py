@@ -39,6 +39,7 @@ CASES = {
         ov.RNN("erf", dt=0.1),
         DESCENT,
     ),
+    "networks with a random bulk": (BATCH.sample(6, 0, bulk=[0.2, 0.4, 0.6]), A, RNN, MOMENTUM),
     "a whole W": (ov.DenseNetwork.random(0, 6, 0.3), A, RNN, MOMENTUM),
 }
 
