@@ -157,10 +157,14 @@ def test_bulks_that_do_not_fit_are_refused():
             call()
 
 
-def test_the_smallest_networks_with_a_bulk():
-    """One neuron, and reductions whose words span all neurons, learn as the network itself does."""
-    single = ov.Network([1.0], [1.0], [0.5], [1.0], bulk=[[0.3]])
-    for network, order in ((single, 0), (ov.Network(DRAWN.m, DRAWN.u, DRAWN.v, DRAWN.z, bulk=J), 7)):
-        reduced = network.krylov(order)
-        assert reduced.n == network.n
-        np.testing.assert_allclose(run(reduced)["sigma"], run(network)["sigma"], rtol=0, atol=1e-13)
+def test_words_that_span_all_neurons_learn_as_the_network_does():
+    reduced = DRAWN.krylov(7)
+    assert reduced.n == N
+    np.testing.assert_allclose(run(reduced)["sigma"], run(DRAWN)["sigma"], rtol=0, atol=1e-13)
+
+
+def test_the_loss_of_one_neuron():
+    """W = 0.3 + 1 x 0.5 / 1, so that each Euler step multiplies the activity by 1 + 0.1 (0.8 - 1)."""
+    samples = np.arange(10)
+    expected = 0.1 * np.sum((0.98**samples - np.exp(-0.02 * samples)) ** 2)
+    assert float(TASK.loss(ov.Network([1.0], [1.0], [0.5], [1.0], bulk=[[0.3]]), LINEAR)) == pytest.approx(expected, rel=1e-10)
