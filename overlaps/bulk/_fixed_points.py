@@ -6,21 +6,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix
 import scipy
 import xarray as xr
 from jaxtyping import Float
 
-from overlaps._support import AnyArray, argument_error, count, in_float64, number, real_array, said
+from overlaps._support import AnyArray, count, in_float64, said
 from overlaps.bulk._arguments import checked
 from overlaps.bulk._averages import averages
 from overlaps.connectivity import Overlaps
-from overlaps.dynamics import RNN
+from overlaps.dynamics import MOST_STARTS, RNN, TOLERANCE, distinct, held_input, newton_step, reach_of, root
 
-TOLERANCE = 1e-12
-MOST_STARTS = 4096
-POLISH = 60  # Newton steps after each search. Where fixed points meet, a step removes only a third of the distance
-FLAT = 1e-10  # singular values of the Jacobian below this belong to a line or ring of fixed points
 APART = 1e-5  # smallest distance between two fixed points, and largest residual and Newton step at one, relative to the extent
 MARGINAL = 1e-6  # distances from the border of stability below this count as zero
 
@@ -59,10 +54,9 @@ def fixed_points(
     whose entries are correlated.
     """
     g = checked(net, radius, rnn)
-    rank, held = net.layout.rank, _held(net, input)
+    rank, held = net.layout.rank, held_input(net, input)
     number_of_starts = min(64 * 2 ** max(rank + 1, 2), MOST_STARTS) if starts is None else count("starts", starts)
-    readers = np.diagonal(net.gram)[net.layout.slices["v"]]
-    reach = 2 * float(np.sqrt(readers.max())) or 1.0 if extent is None else number("extent", extent, above=0.0)
+    reach = reach_of(net, extent)
     points = scipy.stats.qmc.Sobol(rank + 1, scramble=False).random_base2(int(np.ceil(np.log2(max(number_of_starts, 2)))))
     begun = np.column_stack([reach * (2 * points[:, :-1] - 1), points[:, -1]])
     begun[0] = 0.0
@@ -70,7 +64,7 @@ def fixed_points(
     ends, output, variance, bulk, modes, left = results
     scale = max(reach, 1.0)
     found = np.flatnonzero((left <= APART * scale) & (ends[:, -1] >= -APART * scale))
-    kept = np.array(_distinct(ends, found[np.argsort(left[found], kind="stable")], APART * scale), int)
+    kept = distinct(ends, found[np.argsort(left[found], kind="stable")], APART * scale)
     kept = kept[np.lexsort(ends[kept].T[::-1])]
     positions = ends[kept]
     positions[np.abs(positions) < TOLERANCE * scale] = 0.0
@@ -97,13 +91,6 @@ def fixed_points(
         {"latent": list(net.layout.latents[-rank:]), "readout": list(net.layout.readouts)},
         {"radius": g, "input": held.tolist()},
     )
-
-
-def _held(net: Overlaps, input: Any) -> Float[np.ndarray, " I"]:
-    array, inputs = real_array("input", input), net.layout.inputs
-    if array.shape not in ((), (inputs,)):
-        raise argument_error("input", f"be a number or of shape ({inputs},)", f"its shape is {array.shape}")
-    return np.broadcast_to(array, (inputs,)).astype(float)
 
 
 @eqx.filter_jit
@@ -142,12 +129,6 @@ def _search(
 
     jacobian = jax.jacfwd(residual)
 
-    def newton(point: Any) -> Any:
-        """The step to the closest fixed point of the linearised equations. It has no part along a line of fixed points."""
-        left, values, right = jnp.linalg.svd(jacobian(point))
-        inverse = jnp.where(values > FLAT * jnp.maximum(values[:1], 1.0), 1 / values, 0.0)
-        return -right.T @ (inverse * (left.T @ residual(point)))
-
     def modes(point: Any) -> Any:
         """The eigenvalues mu of W diag(phi') outside of the bulk: those of the map from (k, q) to v^T phi / N and g^2 E[phi^2].
 
@@ -160,25 +141,16 @@ def _search(
     def search(start: Any) -> tuple:
         kappa = latents(start)
         start = start.at[rank].multiply(g**2 * gauss.square(kappa @ drive @ kappa + g**2))
-        solver = optimistix.LevenbergMarquardt(rtol=TOLERANCE, atol=TOLERANCE)
-        end = optimistix.root_find(residual, solver, start, max_steps=200, throw=False).value
-        end = jax.lax.fori_loop(0, POLISH, lambda _, point: point + newton(point), end)
+        end = root(residual, start)
         end = jnp.where(jnp.isfinite(end), end, 0.0)
         variance = variance_at(end)
         output = gain(variance) * (response[rank:] @ latents(end)) + (0.0 if net.c is None else jnp.asarray(net.c))
-        left = jnp.maximum(jnp.linalg.norm(residual(end)), jnp.linalg.norm(newton(end)))
+        step = newton_step(jacobian(end), residual(end))
+        left = jnp.maximum(jnp.linalg.norm(residual(end)), jnp.linalg.norm(step))
         bulk = g * jnp.sqrt(gauss.slope_square(jnp.maximum(variance, 0.0)))
         return end, output, variance, bulk, modes(end), left
 
     return jax.lax.map(search, starts, batch_size=64)
-
-
-def _distinct(points: np.ndarray, order: np.ndarray, apart: float) -> list[int]:
-    kept: list[int] = []
-    for index in order:
-        if all(np.linalg.norm(points[index] - points[other]) > apart for other in kept):
-            kept.append(int(index))
-    return kept
 
 
 def _kind(growth: np.ndarray, edge: float) -> str:

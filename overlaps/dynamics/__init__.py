@@ -21,6 +21,15 @@ from overlaps.dynamics._impulse_response import (
     samples_at as samples_at,
 )
 from overlaps.dynamics._rnn import RNN as RNN
+from overlaps.dynamics._roots import (
+    MOST_STARTS as MOST_STARTS,
+    TOLERANCE as TOLERANCE,
+    distinct as distinct,
+    held_input as held_input,
+    newton_step as newton_step,
+    reach_of as reach_of,
+    root as root,
+)
 from overlaps.dynamics._simulation import (
     LARGEST_PANEL_NORM as LARGEST_PANEL_NORM,
     euler_response as euler_response,
