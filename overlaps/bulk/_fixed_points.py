@@ -15,7 +15,7 @@ from overlaps._support import AnyArray, argument_error, count, in_float64, numbe
 from overlaps.bulk._arguments import checked
 from overlaps.bulk._averages import averages
 from overlaps.connectivity import Overlaps
-from overlaps.dynamics import RNN
+from overlaps.dynamics import RNN, distinct
 
 TOLERANCE = 1e-12
 MOST_STARTS = 4096
@@ -70,7 +70,7 @@ def fixed_points(
     ends, output, variance, bulk, modes, left = results
     scale = max(reach, 1.0)
     found = np.flatnonzero((left <= APART * scale) & (ends[:, -1] >= -APART * scale))
-    kept = np.array(_distinct(ends, found[np.argsort(left[found], kind="stable")], APART * scale), int)
+    kept = np.array(distinct(ends, found[np.argsort(left[found], kind="stable")], APART * scale), int)
     kept = kept[np.lexsort(ends[kept].T[::-1])]
     positions = ends[kept]
     positions[np.abs(positions) < TOLERANCE * scale] = 0.0
@@ -171,14 +171,6 @@ def _search(
         return end, output, variance, bulk, modes(end), left
 
     return jax.lax.map(search, starts, batch_size=64)
-
-
-def _distinct(points: np.ndarray, order: np.ndarray, apart: float) -> list[int]:
-    kept: list[int] = []
-    for index in order:
-        if all(np.linalg.norm(points[index] - points[other]) > apart for other in kept):
-            kept.append(int(index))
-    return kept
 
 
 def _kind(growth: np.ndarray, edge: float) -> str:

@@ -5,6 +5,7 @@ network.) This room uses states only through the methods of `State`. It may not 
 """
 
 from overlaps.dynamics._activity import require_single as require_single
+from overlaps.dynamics._fixed_points import distinct as distinct
 from overlaps.dynamics._gramians import (
     LARGEST_TAYLOR_NORM as LARGEST_TAYLOR_NORM,
     Course as Course,

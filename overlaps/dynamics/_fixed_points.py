@@ -47,7 +47,7 @@ def fixed_points(rnn: Any, state: Any, input: Any, starts: Any, extent: Any) -> 
     ends, eigenvalues, output, speed, left, difference = results
     # Near points where fixed points meet, the flow is slow. So a Newton step must not move away from a fixed point either.
     found = np.flatnonzero((speed <= SPEED * scale) & (left <= APART * scale))
-    kept = np.array(_distinct(ends, found[np.lexsort((speed[found], left[found]))], APART * scale), int)
+    kept = np.array(distinct(ends, found[np.lexsort((speed[found], left[found]))], APART * scale), int)
     kept = kept[np.lexsort(ends[kept].T[::-1])]
     positions, eigenvalues = ends[kept], eigenvalues[kept]
     positions[np.abs(positions) < TOLERANCE * reach] = 0.0
@@ -151,7 +151,8 @@ def _velocities(rnn: Any, state: State, held: Float[AnyArray, " I"], points: Flo
     return (rnn.projection(state)(latents)[:, : points.shape[1]] - points) / rnn.tau
 
 
-def _distinct(points: np.ndarray, order: np.ndarray, apart: float) -> list[int]:
+def distinct(points: np.ndarray, order: np.ndarray, apart: float) -> list[int]:
+    """The points of an order, given by their numbers, without those that are nearer than `apart` to one before them."""
     kept: list[int] = []
     for index in order:
         if all(np.linalg.norm(points[index] - points[other]) > apart for other in kept):
