@@ -207,6 +207,37 @@ def test_conserved_charges_are_those_that_a_bulk_leaves():
     assert np.max(np.abs(drift)) > 1e-2  # what is conserved without a bulk is not with one
 
 
+def test_visible_words_are_those_that_a_change_of_basis_leaves_and_no_others():
+    table = ov.bulk.words(NETWORK, letters=2)
+    assert table.sizes["word"] == 7 * (2**3 - 1)
+    J, P = NETWORK.bulk, NETWORK.vectors
+    by_hand = (J.T @ J @ P[:, 5]) @ (J @ P[:, 0]) / N
+    assert float(table.sel(word="TJv2", other_word="Jm1")) == pytest.approx(by_hand, abs=1e-14)
+    S = np.eye(N) + 0.3 * np.random.default_rng(0).standard_normal((N, N)) / np.sqrt(N)
+    back = np.linalg.inv(S)
+    changed = ov.Network(S @ NETWORK.m, S @ NETWORK.u, back.T @ NETWORK.v, back.T @ NETWORK.z, bulk=S @ J @ back)
+    np.testing.assert_allclose(LINEAR.output(changed, INPUTS), LINEAR.output(NETWORK, INPUTS), rtol=0, atol=1e-11)
+    kept = np.abs(ov.bulk.words(changed, letters=2) - table) < 1e-10
+    np.testing.assert_array_equal(kept, table["visible"])
+
+
+def test_words_of_a_limit_and_of_a_reduction():
+    net = NET.with_bulk(0.5, order=2)
+    table = ov.bulk.words(net, letters=2)
+    # J^T J and J J^T have the average g^2, and J J has 0.
+    np.testing.assert_allclose(table.sel(word="Ju1", other_word="Ju2"), 0.25 * NET["u1u2"], rtol=0, atol=1e-14)
+    np.testing.assert_allclose(table.sel(word="Tz", other_word="Ju1"), 0.0, rtol=0, atol=1e-14)
+    reduced = ov.bulk.words(NETWORK.krylov(1), letters=1)
+    np.testing.assert_allclose(reduced, ov.bulk.words(NETWORK, letters=1), rtol=0, atol=1e-13)
+    for call, message in [
+        (lambda: ov.bulk.words(net, letters=3), "`letters` must be at most 2, the order of the state, but 3 came"),
+        (lambda: ov.bulk.words(NET), "must be a single network with a bulk"),
+        (lambda: ov.bulk.words(NETWORK, letters=9), "must make 2000 words or fewer, but 9 came, which makes 7161"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
 def test_what_a_bulk_does_not_go_with_is_refused():
     infinite = NET.with_bulk(0.3, order=1)
     cases = [

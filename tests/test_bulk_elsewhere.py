@@ -22,8 +22,8 @@ BIASES = {"b": np.linspace(-1, 1, N), "h0": np.linspace(0, 1, N), "c": [0.3]}
 @pytest.mark.parametrize(
     ("message", "call"),
     [
-        ("have no bulk to be fixed by its visible overlaps", lambda one: one.visible(LINEAR)),
-        ("have no bulk to be fixed by its visible overlaps", lambda one: one.invisible(LINEAR)),
+        ("have no bulk to be fixed by visible overlaps of its vectors", lambda one: one.visible(LINEAR)),
+        ("have no bulk to be fixed by visible overlaps of its vectors", lambda one: one.invisible(LINEAR)),
         ("have no bulk to have a function of rank R", ov.studies.canonical),
         ("have no bulk to have a function of rank R", lambda one: ov.studies.poles(one, LINEAR)),
         ("have no bulk to have its visible", lambda one: ov.studies.memory(one, [TASK, TASK], LINEAR, ov.GradientFlow(0.1))),

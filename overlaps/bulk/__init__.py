@@ -4,7 +4,8 @@ The radius g of the bulk is the radius of the disk that the eigenvalues of J fil
 
 - Nonlinear networks at N -> infinity (docs/bulk_nonlinear.md): `activity` computes the output and the variance of the activity,
   `fixed_points` computes stationary solutions and their stability.
-- Linear networks (docs/bulk.md): `speed` trains networks with bulks of several radii, and says how fast they learn.
+- Linear networks (docs/bulk.md): `words` is the overlap matrix of words, and says which overlaps are visible. `speed` trains
+  networks with bulks of several radii, and says how fast they learn.
 - Linear networks by their words (docs/bulk_truncation.md): `truncation` computes what the order of a `BulkOverlaps` leaves out,
   and `learn_to_accuracy` finds the order that a run needs.
 - Networks whose whole W was trained (docs/bulk_trained.md): `explained` says how much of what a network does and learns its
@@ -22,3 +23,4 @@ from overlaps.bulk._truncation import (
     Truncation as Truncation,
     truncation as truncation,
 )
+from overlaps.bulk._words import words as words

@@ -138,9 +138,8 @@ class Network(Neurons):
         return super().overlaps()
 
     def _selected(self, rnn: Model, visible: bool) -> dict[str, Any]:
-        require_no_bulk(
-            self, "to be fixed by its visible overlaps", "The overlaps `gram` of its vectors do not hold those with J."
-        )
+        mend = "Overlaps with powers of J are visible too: `bulk.words(state)` tells which."
+        require_no_bulk(self, "to be fixed by visible overlaps of its vectors", mend)
         return super()._selected(rnn, visible)
 
     def krylov(self, order: int) -> "BulkOverlaps":
