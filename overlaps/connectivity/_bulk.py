@@ -48,7 +48,8 @@ class RandomBulk:
     - `key`: a jax.random key or an integer seed. An array of keys (batch,) draws an independent J for each network.
     - `correlation`: that of J_ij with J_ji, from -1 (antisymmetric) to 1 (symmetric). 0: all entries are independent.
 
-    A network that is made with a recipe is saved with the recipe in place of J. Raises ValueError for values out of range.
+    A network that is made with a recipe is saved with the recipe in place of J, as long as the recipe draws its J. Raises
+    ValueError for values out of range.
     """
 
     radius: Any

@@ -223,10 +223,11 @@ class Overlaps(State):
         - `radius`: g, at least 0. For `correlation` 0 the eigenvalues of J fill the disk of this radius. An array (batch,)
           makes a batch of networks.
         - `order`: the largest number of letters of the words that are kept. The others contribute at order
-          radius^(2 order + 2). There are D (2^(order + 1) - 1) words, for D vectors.
+          radius^(2 order + 2). There are D (2^(order + 1) - 1) words, for D vectors, and D (order + 1) for the correlations 1
+          and -1.
         - `correlation`: that of J_ij with J_ji, from -1 to 1 (see `RandomBulk`).
 
-        Raises ValueError for values out of range, and for for an order above 8.
+        Raises ValueError for values out of range, and for more than 511 words of one vector, as at orders above 8.
         """
         return infinite(self, radius, order, correlation)
 
