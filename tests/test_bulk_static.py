@@ -344,3 +344,7 @@ def test_an_expansion_that_is_too_short_is_said():
     with pytest.warns(RuntimeWarning, match="errors of up to"):
         found = ov.bulk.activity(ov.Overlaps(RANK_1), 1.0, np.full(10, 300.0), ov.RNN("tanh", dt=0.5))
     assert 1e-4 < found.attrs["covariance_error"] < 0.1
+
+
+def test_no_activity_has_no_error():
+    assert ov.bulk.activity(ov.Overlaps(RANK_1), 1.0, np.zeros(10), ov.RNN("tanh", dt=0.5)).attrs["covariance_error"] < 1e-6

@@ -97,6 +97,11 @@ def test_rates_of_one_over_twice_the_singular_value_move_w_along_as_the_gradient
     np.testing.assert_allclose(a.T @ change @ b, -a.T @ G @ b, rtol=0, atol=1e-4 * np.abs(G).max())
 
 
+def test_a_network_in_single_precision(report):
+    single = ov.bulk.explained(jax.tree.map(np.float32, TRAINED), START.W, TASK, RNN, ranks=(1, 2, 4))
+    np.testing.assert_allclose(single["loss"], report["loss"], rtol=1e-5)  # float32 numbers have seven digits
+
+
 def test_all_ranks_and_a_change_of_low_rank():
     """Rank N is the whole network. Without W0 learning stays in the two directions of m and z, and W has no third one."""
     report = ov.bulk.explained(TRAINED, START.W, TASK, RNN, ranks=N)

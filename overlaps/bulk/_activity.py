@@ -20,7 +20,7 @@ from overlaps.connectivity import Overlaps
 from overlaps.dynamics import RNN
 
 LARGEST_ERROR = 1e-4  # of E[phi phi'], relative to E[phi^2]; a larger one gives a warning
-TINY = 1e-300
+TINY = 1e-50  # E[phi^2] below this one is 0: the quadrature gives 1e-60 for tanh without activity
 
 
 @in_float64

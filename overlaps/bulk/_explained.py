@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from overlaps._support import argument_error, count, in_float64, said
+from overlaps._support import argument_error, as_float, count, in_float64, said
 from overlaps.connectivity import DenseNetwork
 from overlaps.dynamics import RNN
 from overlaps.interop import low_rank
@@ -51,6 +52,7 @@ def explained(trained: DenseNetwork, initial: Any, task: Any, rnn: RNN, ranks: S
     Raises ValueError for other states and tasks, for ranks that are not increasing, and for a W that is still W0.
     """
     require_dense(trained)
+    trained = jax.tree.map(as_float, trained)
     ranks = _increasing(ranks)
     respond = responses(task, rnn)
     changed, report = low_rank(trained, ranks[-1], initial)

@@ -1,12 +1,13 @@
 """Learning with a bulk at the order of words that a wanted accuracy takes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error, count, number, said
+from overlaps.bulk._arguments import runs_of
 from overlaps.bulk._untruncated import decay
 from overlaps.connectivity import BulkOverlaps, Network, Overlaps
 from overlaps.dynamics import RNN
@@ -49,7 +50,7 @@ def learn_to_accuracy(
     example for an infinite horizon under a bulk whose activity does not decay.
     """
     reduced, factor = _reduction(net, radius, correlation)
-    _refuse_early_stops(task, rule)
+    runs_of(task, rule)  # which refuses early stops
     accuracy = number("accuracy", accuracy, above=0.0)
     largest_order = count("largest_order", largest_order, least=2)
     least = factor**2 if factor < 1 else 0.0  # of the ratio, in case the measured one is low by chance
@@ -86,13 +87,6 @@ def _reduction(net: Any, radius: Any, correlation: Any) -> tuple[Callable[[int],
     J = np.asarray(net.bulk, float)
     squares = float(np.sum(J**2))
     return net.krylov, decay(np.sqrt(squares / len(J)), float(np.sum(J * J.T)) / squares if squares else 0.0)
-
-
-def _refuse_early_stops(task: Any, rule: Any) -> None:
-    for each in [phase.rule for phase in task] if isinstance(task, Sequence) else [rule]:
-        if getattr(each, "stop_loss", None) is not None or getattr(each, "stop_gradient", None) is not None:
-            mend = "Runs that stop at different times cannot be compared over learning time."
-            raise argument_error("rule", "have no early stop", "it has one", mend)
 
 
 def _first_order(factor: float, accuracy: float, largest: int) -> int:

@@ -8,6 +8,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from overlaps._support import argument_error, count, real_array, said
+from overlaps.bulk._arguments import runs_of
 from overlaps.connectivity import Overlaps
 from overlaps.dynamics import RNN
 from overlaps.learning import VERSION, Rule, describe, learn
@@ -31,7 +32,8 @@ def speed(
     The recurrent weights are W = J + u v^T / N. The bulk J is random and does not learn, and the vectors m, u, v and z learn.
     The networks are those of `net.with_bulk(radius, order)`, for infinitely many neurons (docs/bulk.md).
 
-    - `net`: the overlaps at the start, of one network. `task`, `rnn`, `rule`: as in `learn`; the rnn is linear.
+    - `net`: the overlaps at the start, of one network.
+    - `task`, `rnn`, `rule`: as in `learn`, with one task and one learning rate, and without early stops. The rnn is linear.
     - `radius`: radii g of the bulk, one number or several.
     - `order`: the order at which words are cut off, at least 1. Everything is learned once more at order - 1.
     - `correlation`: N E[J_ij J_ji] / g^2, from -1 to 1.
@@ -49,10 +51,13 @@ def speed(
 
     `rerun` repeats the study.
 
-    Raises ValueError for a batch, for an order below 1, and all that `with_bulk` and `learn` raise.
+    Raises ValueError for a batch, for early stops, for an order below 1, and all that `with_bulk` and `learn` raise.
     """
     if not isinstance(net, Overlaps) or net.batch:
         raise argument_error("net", "be a single Overlaps", f"{net!r} came")
+    if any(getattr(one, "batch", ()) or np.ndim(getattr(each, "learning_rate", 0.0)) for one, each in runs_of(task, rule)):
+        came = "a batch came"
+        raise argument_error("rule", "have one learning rate, and so must the task be one", came, "Call it for each of them.")
     radii, order = np.atleast_1d(np.asarray(real_array("radius", radius), float)), count("order", order)
     runs = [
         learn(net.with_bulk(radii, cut, correlation), task, rnn, rule, saves=saves, progress=progress)

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from overlaps._support import argument_error, count, in_float64, real_array, said
+from overlaps._support import argument_error, count, flag, in_float64, real_array, said
 from overlaps.connectivity import DenseNetwork, Network, State
 from overlaps.dynamics import RNN, require_single
 
@@ -62,7 +62,7 @@ def low_rank(
         require_single(network)
     W = _square("weights", weights if network is None else network.W)
     n = len(W)
-    if keep_initial and initial is None:
+    if flag("keep_initial", keep_initial) and initial is None:
         raise argument_error("initial", "come with `keep_initial`, which keeps it as the bulk", "None came")
     bulk = None if initial is None else _square("initial", initial, n)
     change = W if bulk is None else W - bulk
