@@ -48,6 +48,15 @@ def test_a_recipe_that_does_not_draw_the_bulk_is_not_kept(state):
     np.testing.assert_array_equal(ov.initial_state(found).bulk, state.bulk)
 
 
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_a_store_without_the_recipe_goes_on(precision, tmp_path):
+    """In float32 the numbers of the recipe are rounded, and a file holds the matrix."""
+    state = DRAWN if precision == "float32" else eqx.tree_at(lambda network: network.bulk, DRAWN, J)
+    found = run(state, precision=precision, store=tmp_path / "run.zarr")
+    assert "bulk" in found
+    xr.testing.assert_identical(ov.resume(tmp_path / "run.zarr"), found)
+
+
 def test_a_recipe_that_draws_another_bulk_now_is_refused():
     found = run(DRAWN)
     assert "bulk_recipe" in found

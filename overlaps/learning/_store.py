@@ -4,6 +4,7 @@ docs/long_runs.md describes the folder.
 """
 
 import contextlib
+import dataclasses
 import errno
 import hashlib
 import json
@@ -46,6 +47,12 @@ def folder_of(path: Any, name: str = "store") -> Path:
     return Path(path).expanduser().absolute()
 
 
+def _numbers(state: Any) -> list[Any]:
+    """The arrays that a state consists of, without those that only say how others were made, which a file may leave out."""
+    fields = [field for field in dataclasses.fields(state) if not field.metadata.get("static")]
+    return jax.tree.leaves([getattr(state, field.name) for field in fields if not field.metadata.get("undescribed")])
+
+
 class Store:
     """A folder that holds one run: a Zarr group with its Dataset so far, and the folder `log`. Close it after use.
 
@@ -65,7 +72,7 @@ class Store:
             must, mend = "be None for a run that uses objects nested in hundreds of others", "Use simpler objects."
             raise argument_error("store", must, f"{path!r} came", mend)
         numbers = hashlib.sha256()
-        for leaf in jax.tree.leaves(state):
+        for leaf in _numbers(state):
             numbers.update(np.ascontiguousarray(leaf).tobytes())
         first_named = {"format": FORMAT, "version": described["version"], "precision": described["precision"]}
         identity = {**first_named, **described, "numbers of the first state": numbers.hexdigest()}
