@@ -62,6 +62,8 @@ def test_a_recipe_that_draws_another_bulk_now_is_refused():
     assert "bulk_recipe" in found
     with jax.threefry_partitionable(False), pytest.raises(ValueError, match="the random key of its bulk gives other random nu"):
         ov.final_state(found)
+    with pytest.raises(ValueError, match="must have the variable `bulk` or `bulk_recipe`, but it was dropped"):
+        ov.final_state(found.drop_vars("bulk_recipe"))
 
 
 @pytest.mark.parametrize(

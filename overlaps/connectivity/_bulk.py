@@ -191,9 +191,11 @@ def stored_bulk(name: str, bulk: Any, recipe: Any) -> dict[str, Variable]:
 
 
 def read_bulk(results: Results) -> Any:
-    """The bulk that `stored_bulk` wrote into a Dataset, or None."""
-    recipe = results.variable("bulk_recipe")
-    return results.variable("bulk") if recipe is None else RandomBulk.of(recipe[..., :4])
+    """The bulk that `stored_bulk` wrote into a Dataset, or None for a network without one."""
+    recipe, bulk = results.variable("bulk_recipe"), results.variable("bulk")
+    if recipe is None and bulk is None and "bulk" in results.description:
+        raise argument_error("dataset", "have the variable `bulk` or `bulk_recipe`", "it was dropped")
+    return bulk if recipe is None else RandomBulk.of(recipe[..., :4])
 
 
 def require_stored(bulk: Any, results: Results) -> None:
