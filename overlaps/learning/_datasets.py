@@ -148,7 +148,8 @@ def final_state(dataset: xr.Dataset) -> State:
     `Overlaps` or `Network`. For a batch the result is a batch of those networks that the Dataset holds, and for
     dataset.isel(batch=0) it is a single state.
 
-    Raises ValueError for a Dataset that does not come from `learn`, and if any of its networks diverged.
+    Raises ValueError for a Dataset that does not come from `learn`, if any of its networks diverged, and if the random key of a
+    bulk gives other random numbers than when the Dataset was made.
     """
     description(dataset, "state")  # raises for a Dataset of another kind
     lost = np.flatnonzero(~np.isfinite(dataset["loss"].values[..., -1]))
@@ -166,7 +167,7 @@ def initial_state(dataset: xr.Dataset) -> State:
 
     `dataset`: a result of `learn`, which may come from a netCDF file. For a batch the result is a batch of those networks that
     the Dataset holds, and for dataset.isel(batch=0) it is a single state. Raises ValueError for a Dataset that does not come
-    from `learn`.
+    from `learn`, and if the random key of a bulk gives other random numbers than when the Dataset was made.
     """
     return _read(dataset, "initial")
 
