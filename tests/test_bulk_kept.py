@@ -1,5 +1,6 @@
 """What a Dataset keeps of a random bulk, and what JAX may do with networks that have one."""
 
+import dataclasses
 import logging
 
 import equinox as eqx
@@ -33,13 +34,14 @@ def run(state, **settings):
     "state",
     [
         eqx.tree_at(lambda network: network.bulk, DRAWN, J),
+        dataclasses.replace(DRAWN, bulk=J),
         eqx.tree_at(lambda network: network.bulk, DRAWN, DRAWN.bulk * (np.arange(N) > 0)),
         jax.tree.map(lambda leaf: 0.5 * leaf, DRAWN),
         jax.tree.map(lambda leaf: -leaf, DRAWN),
         jax.tree.map(lambda leaf: np.float64(np.float32(leaf)), DRAWN),
         stacked(*(NET.sample(N, 1, bulk=ov.RandomBulk(0.5, 3, correlation)) for correlation in (0.2, -0.4))),
     ],
-    ids=["another bulk", "a dead neuron", "halves", "signs", "rounded", "two correlations"],
+    ids=["another bulk", "replaced", "a dead neuron", "halves", "signs", "rounded", "two correlations"],
 )
 def test_a_recipe_that_does_not_draw_the_bulk_is_not_kept(state):
     assert state.recipe is not None
