@@ -32,8 +32,10 @@ def to_state_dict(network: Any, convention: str = "vectors") -> dict[str, np.nda
     """
     require_network(network)
     choice("convention", convention, CONVENTIONS)
-    names = {name: name for name in ("m", "u", "v", "W", "z", "b", "h0", "c")} | {"bulk": "dense_bulk"}
-    held = {name: np.asarray(block) for name, of in names.items() if (block := getattr(network, of, None)) is not None}
+    names = ("m", "u", "v", "W", "z", "b", "h0", "c")
+    held = {name: np.asarray(block) for name in names if (block := getattr(network, name, None)) is not None}
+    if network.has_bulk:
+        held["bulk"] = np.asarray(network.dense_bulk)
     if convention in ("vectors", "low_rank"):
         if not isinstance(network, Network):
             mend = "Choose 'weights' or 'full_rank', or take the low-rank part by `low_rank`."
