@@ -217,6 +217,8 @@ def test_an_order_that_is_too_small_is_named(net):
     with pytest.raises(ValueError, match=r"`largest_order` must be about 3 for an accuracy of 0\.01"):
         learn_to_accuracy(net, TASK, RNN, RULE, 0.3, accuracy=1e-2, largest_order=2, saves=3)
     assert learn_to_accuracy(net, TASK, RNN, RULE, 0.3, accuracy=1e-2, largest_order=3, saves=3).order == 3
+    with pytest.raises(ValueError, match=r"must be about 1\d for .* `with_bulk` takes 8 at most: ask for less accuracy"):
+        learn_to_accuracy(net, TASK, RNN, RULE, 0.3, accuracy=1e-12, largest_order=2, saves=3)
 
 
 @pytest.mark.slow

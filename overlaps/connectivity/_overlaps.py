@@ -226,7 +226,7 @@ class Overlaps(State):
           radius^(2 order + 2). There are D (2^(order + 1) - 1) words, for D vectors.
         - `correlation`: that of J_ij with J_ji, from -1 to 1 (see `RandomBulk`).
 
-        Raises ValueError for values out of range, and for for an order above 8.
+        Raises ValueError for values out of range, and for an order above 8 (for the correlations 1 and -1: above 510).
         """
         return infinite(self, radius, order, correlation)
 

@@ -129,10 +129,17 @@ def learn_mean_field(
 
     Returns the Dataset of `learn` with `mean_field_change(time)`, which is the change of the overlaps in the last refinement
     (root mean square over overlaps). Its attribute `nodes` is the number of nodes, and `mean_field_error` is the largest change
-    of any overlap in the last refinement. Warns if 20,000 nodes do not reach the tolerance. Raises ValueError as `learn` and
-    `Overlaps.mean_field` do.
+    of any overlap in the last refinement. Warns if 20,000 nodes do not reach the tolerance. Raises ValueError for another kind
+    of `net`, and as `learn` and `Overlaps.mean_field` do.
     """
     tolerance = number("tolerance", tolerance, above=0.0)
+    if not isinstance(net, Overlaps | Populations):
+        mend = "Pass network.overlaps() or Populations.fit(network, count, key)."
+        if getattr(net, "has_bulk", False):
+            mend = (
+                "Its bulk couples each neuron to all others, so no mean field of independent neurons exists: train the Network."
+            )
+        raise argument_error("net", "be Overlaps or Populations", f"{net!r} came", mend)
     ladder = net.refinements
     if nodes != "auto":
         nodes = count("nodes", nodes)
