@@ -1,5 +1,6 @@
 """Networks with a bulk, W = J + u v^T / N: all that networks do, against plain NumPy and JAX programs that know only W."""
 
+import dataclasses
 import functools
 
 import jax
@@ -166,6 +167,14 @@ def test_a_run_survives_a_file(network, tmp_path):
     if network.batch:
         one = ov.final_state(loaded.isel(batch=1))
         np.testing.assert_array_equal(one.bulk, network.bulk[1])
+
+
+@pytest.mark.parametrize("network", [NET.sample(N, 1), NETWORK, NETWORK.krylov(1), NET.with_bulk(0.3, order=1)])
+def test_a_network_with_another_vector(network):
+    other = dataclasses.replace(network, u=2 * network.u)
+    np.testing.assert_array_equal(other.u, 2 * network.u)
+    np.testing.assert_array_equal(other.bulk, network.bulk)
+    np.testing.assert_array_equal(other.recipe, network.recipe)
 
 
 def test_a_run_with_a_bulk_goes_on_from_its_store(tmp_path):

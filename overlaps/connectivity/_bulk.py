@@ -101,14 +101,15 @@ def recipe_of(bulk: Any, key: Any) -> Any:
     return RandomBulk(bulk, key) if is_radius else bulk
 
 
-def checked_bulk(bulk: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
+def checked_bulk(bulk: Any, shape: tuple[int, ...], recipe: Any = None) -> tuple[Any, Any]:
     """J for networks of the shape (batch, N), and the numbers of its recipe. Each of them is None if there is none.
 
-    `bulk`: an array (N, N), or one for each network, or a `RandomBulk`. Raises ValueError for another shape.
+    `bulk`: an array (N, N), or one for each network, or a `RandomBulk`. `recipe`: the numbers of the recipe that drew an array,
+    if they are known. Raises ValueError for another shape.
     """
     if bulk is None:
         return None, None
-    recipe = bulk.numbers if isinstance(bulk, RandomBulk) else None
+    recipe = bulk.numbers if isinstance(bulk, RandomBulk) else recipe
     matrix = bulk.draw(shape[-1]) if isinstance(bulk, RandomBulk) else real_array("bulk", bulk)
     full = (*shape, shape[-1])
     if matrix.shape not in (full, full[-2:]):
@@ -116,7 +117,7 @@ def checked_bulk(bulk: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
         mend = "A radius needs a key: RandomBulk(radius, key)." if matrix.ndim == 0 else ""
         raise argument_error("bulk", must, f"its shape is {matrix.shape}", mend)
     xp = numpy_for(matrix)
-    recipe = None if recipe is None else np.broadcast_to(recipe, (*shape[:-1], 4))
+    recipe = None if recipe is None else numpy_for(recipe).broadcast_to(recipe, (*shape[:-1], 4))
     return xp.broadcast_to(matrix, full), recipe
 
 

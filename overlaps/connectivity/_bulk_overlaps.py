@@ -58,8 +58,9 @@ class BulkOverlaps(Network):
         b: Any = None,
         h0: Any = None,
         c: Any = None,
+        recipe: None = None,
     ):
-        super().__init__(m, u, v, z, b, h0, c)
+        super().__init__(m, u, v, z, b, h0, c, recipe=recipe)
         self.bulk = real_array("bulk", bulk)
         words = self.bulk.shape[-1]
         if self.bulk.shape != (*self.batch, words, words) or self.n % words:

@@ -43,6 +43,7 @@ class Network(Neurons):
     - `h0`: the activity at the start of each trial, (N,); None for 0. It learns too, under the name "h".
     - `c`: biases of the readout, (O,); None for none. They learn too, under the name "c".
     - `bulk`: the matrix J, (N, N), or a `RandomBulk` that draws it; None for 0. It does not learn (docs/bulk.md).
+    - `recipe`: (4,), the numbers of the `RandomBulk` that drew J. A network sets them by itself, and a copy of it keeps them.
 
     All of them are array-like and have no unit. Entries of vectors are of order 1, and those of J of order 1 / sqrt(N). A 1-D
     array stands for a single vector. float32 arrays stay float32. A batch of networks has one more axis, in front. Raises
@@ -59,9 +60,20 @@ class Network(Neurons):
     bulk: Any = eqx.field(metadata=ONLY_IF_SET)  # (batch, N, N), or None
     recipe: Any = eqx.field(metadata={"undescribed": True})  # (batch, 4), of a bulk that was drawn, or None
 
-    def __init__(self, m: Any, u: Any, v: Any, z: Any, b: Any = None, h0: Any = None, c: Any = None, bulk: Any = None):
+    def __init__(
+        self,
+        m: Any,
+        u: Any,
+        v: Any,
+        z: Any,
+        b: Any = None,
+        h0: Any = None,
+        c: Any = None,
+        bulk: Any = None,
+        recipe: Any = None,
+    ):
         super().__init__(m, u, v, z, b, h0, c)
-        self.bulk, self.recipe = checked_bulk(bulk, self.m.shape[:-1])
+        self.bulk, self.recipe = checked_bulk(bulk, self.m.shape[:-1], recipe)
 
     @property
     def weights(self) -> Float[AnyArray, "*batch N"]:  # pyright: ignore[reportIncompatibleVariableOverride]
