@@ -264,7 +264,13 @@ def test_what_a_bulk_does_not_go_with_is_refused():
             r"`bulk` must be a RandomBulk or have",
         ),
         (lambda: NET.with_bulk(-0.1), "`radius` must be a number of at least 0"),
-        (lambda: NET.with_bulk(0.1, order=9), "`order` must make 511 words or fewer, but 9 came, which makes 1023"),
+        (lambda: NET.with_bulk(0.1, order=9), "`order` must be at most 8, but 9 came, which makes 1023 words"),
+        (lambda: NET.with_bulk(ov.RandomBulk(0.1, 0)), r"a RandomBulk came. For a J of your own, use .*bulk=J\).krylov"),
+        (lambda: NET.with_bulk(np.eye(3)), r"an array of shape \(3, 3\) came. For a J of your own"),
+        (lambda: ov.Network(NETWORK.m, NETWORK.u, NETWORK.v, NETWORK.z, bulk=0.1), r"needs a key: RandomBulk\(radius, key\)"),
+        (lambda: ov.learn_mean_field(infinite, TRIALS, TANH), "no mean field of independent neurons exists: train the Network"),
+        (lambda: ov.learn_mean_field(NET.sample(N, 0), TRIALS, TANH), "be Overlaps or Populations, .* Pass network.overlaps"),
+        (lambda: ov.bulk.activity(NETWORK, 0.1, [1.0], TANH), "Pass the Overlaps from which the network was drawn"),
         (lambda: NET.with_bulk(0.1, correlation=1.5), "`correlation` must be a number from -1 to 1"),
         (lambda: ov.learn(infinite, TRIALS, TANH, ov.GradientDescent()), "must be a whole network for phi 'tanh'"),
         (lambda: ov.learn(infinite, FILTER, LINEAR, ov.GradientDescent(1e-3, 5, optax.adam)), "must commute with rotations"),
@@ -282,7 +288,9 @@ def test_a_bulk_beyond_stability_and_an_infinite_horizon(correlation):
     limit = 1 / (1 + correlation) if correlation > -1 else 50.0
     assert np.isfinite(task.loss(net.with_bulk(0.98 * limit, order=2, correlation=correlation), ov.RNN()))
     if correlation > -1:
-        with pytest.raises(ValueError, match="be a stable network for a task of infinite horizon"):
+        with pytest.raises(
+            ValueError, match=r"(?s)for a task of infinite horizon, .* take a bulk of smaller radius, scale u or v"
+        ):
             task.loss(net.with_bulk(1.02 * limit, order=2, correlation=correlation), ov.RNN())
         with pytest.raises(ValueError, match="be a stable network for a task of infinite horizon"):
             task.loss(net.sample(200, 0, bulk=ov.RandomBulk(1.3 * limit, 0, correlation)), ov.RNN())

@@ -162,14 +162,12 @@ def test_bulks_that_do_not_fit_are_refused():
         (lambda: NET.sample(N, 0, bulk=True), "`radius` must be a number of at least 0, but True came"),
         (lambda: NET.sample(N, 0, bulk=np.full((N, N), np.nan)), "`bulk` must be finite"),
         (lambda: ov.Network(*(np.zeros(N),) * 4, bulk=J).krylov(1), "but all vectors are 0"),
-        (lambda: ov.studies.learn_mean_field(DRAWN, TASK, TANH, RULE), "`net` must be an Overlaps or Populations"),
         (
             lambda: ov.bulk.speed(NET, TASK, LINEAR, ov.GradientDescent([0.1, 0.2]), [0.1, 0.2]),
             "`rule` must have one learning ra",
         ),
         (lambda: ov.bulk.speed(NET, TASK, LINEAR, ov.GradientFlow(1.0, stop_loss=0.1)), "`rule` must have no early stop"),
         (lambda: ov.interop.low_rank(J, 1, J, keep_initial="yes"), "`keep_initial` must be True or False"),
-        (lambda: ov.bulk.activity(DRAWN, 0.5, np.ones(3), TANH), r"Pass Overlaps\(network\.gram, \*network\.layout"),
     ]
     for call, message in cases:
         with pytest.raises(ValueError, match=message):

@@ -348,3 +348,19 @@ def test_an_expansion_that_is_too_short_is_said():
 
 def test_no_activity_has_no_error():
     assert ov.bulk.activity(ov.Overlaps(RANK_1), 1.0, np.zeros(10), ov.RNN("tanh", dt=0.5)).attrs["covariance_error"] < 1e-6
+
+
+@pytest.mark.slow
+def test_the_bound_of_the_expansion_is_what_256_hermite_polynomials_leave_of_the_square():
+    """Relative to E[phi^2], for tanh at the variance 10: 9.3e-8 in docs/bulk_nonlinear.md."""
+    variance = 10.0
+    x, weights = np.polynomial.legendre.leggauss(3000)
+    x = 12 * x
+    weights, phi = 12 * weights * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), np.tanh(np.sqrt(variance) * x)
+    last, now, squares = np.ones_like(x), x, (weights @ phi) ** 2 + (weights @ (phi * x)) ** 2
+    for n in range(2, 256):
+        last, now = now, (x * now - np.sqrt(n - 1) * last) / np.sqrt(n)
+        squares += (weights @ (phi * now)) ** 2
+    start = ov.Overlaps(np.diag([0.0, variance, 0.0, 0.0, 0.0]), initial=True)
+    found = ov.bulk.activity(start, 0.5, np.zeros(1), ov.RNN("tanh", dt=0.5)).attrs["covariance_error"]
+    assert found == pytest.approx(1 - squares / (weights @ phi**2), rel=1e-3, abs=1e-12)

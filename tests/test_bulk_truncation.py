@@ -159,6 +159,33 @@ def test_large_networks_leave_out_what_the_limit_does(net):
     np.testing.assert_allclose(found, limit, rtol=3 / np.sqrt(n))
 
 
+@pytest.mark.slow
+def test_large_networks_with_trained_vectors_respond_as_the_state_of_order_one(net):
+    """At g = 0.9, in the middle of learning. The vectors of the networks are those of the state: x + J y / g + J^T w / g."""
+    g = 0.9
+    state = ov.final_state(ov.learn(net.with_bulk(g, 1), TASK, RNN, ov.GradientDescent(1e-2, 40), saves=2))
+    assert truncation(state, TASK, RNN).left_out > 0.5  # the order leaves out much of the gradient
+
+    def response(J, vectors):
+        m, u, v, z = vectors.T
+        activity, found = m, []
+        for _ in TIMES:
+            found.append(z @ activity)
+            activity = activity + DT * (J @ activity + u * (v @ activity) - activity)
+        return np.array(found)
+
+    limit, blocks, off = response(state.dense_bulk, state.factor), state.factor.reshape(3, 4, 4), []
+    for n, draws in ((250, 100), (1000, 50)):
+        random, squares = np.random.default_rng(n), []
+        for _ in range(draws):
+            J = g / np.sqrt(n) * random.standard_normal((n, n))
+            Q = np.linalg.qr(random.standard_normal((n, 4)))[0]
+            vectors = Q @ blocks[0] + J @ Q @ blocks[1] / g + J.T @ Q @ blocks[2] / g
+            squares.append(np.mean((response(J, vectors) - limit) ** 2))
+        off.append(np.sqrt(np.median(squares)))  # few networks with an eigenvalue of J close to 1 would dominate a mean
+    assert np.log(off[0] / off[1]) / np.log(4) == pytest.approx(0.5, abs=0.15)
+
+
 def test_no_bulk_leaves_out_nothing(net):
     assert truncation(net.with_bulk(0.0, 0), TASK, RNN)[2] == 0.0
 
@@ -217,6 +244,8 @@ def test_an_order_that_is_too_small_is_named(net):
     with pytest.raises(ValueError, match=r"`largest_order` must be about 3 for an accuracy of 0\.01"):
         learn_to_accuracy(net, TASK, RNN, RULE, 0.3, accuracy=1e-2, largest_order=2, saves=3)
     assert learn_to_accuracy(net, TASK, RNN, RULE, 0.3, accuracy=1e-2, largest_order=3, saves=3).order == 3
+    with pytest.raises(ValueError, match=r"must be about 1\d for .* `with_bulk` takes 8 at most: ask for less accuracy"):
+        learn_to_accuracy(net, TASK, RNN, RULE, 0.3, accuracy=1e-12, largest_order=2, saves=3)
 
 
 @pytest.mark.slow

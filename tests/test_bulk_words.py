@@ -168,3 +168,38 @@ def test_words_of_a_large_bulk_against_free_words():
             assert np.all(np.abs(off.mean(0)) < 5 * error + 3 / n)
             spread.append(np.sqrt(np.mean(off**2)))
         assert np.log(spread[0] / spread[1]) / np.log(4) == pytest.approx(0.5, abs=0.08)
+
+
+@pytest.mark.parametrize("kind", ["signs", "sparse"])
+def test_free_words_need_no_gaussian_entries(kind):
+    """Independent entries of mean 0 and variance 1 / N: signs, and Gaussian ones of which nine tenths are 0."""
+    letters = [letters for length in (2, 4) for letters in itertools.product((1, 2), repeat=length)]
+    free = bulk.free_words(1.0, 0.0, 4)
+    expected = np.array([word(free, w, np.eye(len(free))[:, 0])[0] for w in letters])
+    spread = []
+    for n in (400, 1600):
+        rng = np.random.default_rng(0)
+        signs = rng.choice([-1.0, 1.0], (n, n))
+        J = (signs if kind == "signs" else (rng.random((n, n)) < 0.1) * rng.standard_normal((n, n)) / np.sqrt(0.1)) / np.sqrt(n)
+        P = np.linalg.qr(rng.standard_normal((n, 20)))[0]
+        spread.append(np.std([P.T @ word(J, w, P) - free * np.eye(20) for w, free in zip(letters, expected, strict=True)]))
+    assert spread[1] < 0.1
+    assert np.log(spread[0] / spread[1]) / np.log(4) == pytest.approx(0.5, abs=0.08)
+
+
+def test_eigenvalues_outside_of_the_bulk_are_functions_of_visible_words():
+    """det(1 - sum_a v^T J^a u / (N lambda^(a + 1))) = 0, at rank 2."""
+    J = bulk.elliptic(200, 0.5, 0.3, np.random.default_rng(1))
+    P = bulk.vectors(np.eye(4) + 0.8 * np.eye(4)[::-1], 200, np.random.default_rng(2))
+    u, v = 1.2 * P[:, :2], 1.2 * P[:, 2:]
+    values = np.linalg.eigvals(J + u @ v.T / 200)
+    outside = values[np.abs(values) > 1.0]
+    assert outside.size == 2
+    words, reached = [], u
+    for _ in range(60):
+        words.append(v.T @ reached / 200)
+        reached = J @ reached
+    for value in outside:
+        series = sum(one / value ** (a + 1) for a, one in enumerate(words))
+        assert abs(np.linalg.det(np.eye(2) - series)) < 1e-10
+        assert abs(np.linalg.det(np.eye(2) - words[0] / value)) > 1e-3  # the overlaps of u and v alone do not give it

@@ -11,7 +11,7 @@ from overlaps.dynamics import RNN
 def checked(net: Any, radius: Any, rnn: Any) -> float:
     """The radius g of the bulk as a number. Raises ValueError unless the theory covers these arguments."""
     if not isinstance(net, Overlaps):
-        mend = "Pass Overlaps(network.gram, *network.layout, c=network.c): Gaussian vectors that are independent of the bulk."
+        mend = "Pass the Overlaps from which the network was drawn: the theory is for vectors that are independent of the bulk."
         raise argument_error("net", "be an Overlaps", f"{type(net).__name__} came", mend)
     if is_traced(net, radius):
         raise argument_error("net", "hold known numbers", "JAX traces an argument", "Call it outside jit, vmap and grad.")

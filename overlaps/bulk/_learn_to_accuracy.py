@@ -14,6 +14,7 @@ from overlaps.dynamics import RNN
 from overlaps.learning import learn
 
 COMPARED = ("loss", "sigma", "sigma_bulk")
+MOST_LETTERS = 8  # the largest order that `Overlaps.with_bulk` takes
 ROUNDING = 1e-10  # changes below this one tell nothing about how fast they fall
 
 
@@ -68,7 +69,8 @@ def learn_to_accuracy(
         if max(change, error) <= accuracy:
             attributes = {"order": order, "truncation_error": error, "error_ratio": ratio, "accuracy": accuracy}
             return now.assign(order_change=changes).assign_attrs(attributes)
-    raise _too_small(largest_order, accuracy, change, ratio)
+    most = MOST_LETTERS if isinstance(net, Overlaps) and abs(correlation) < 1 else np.inf
+    raise _too_small(largest_order, accuracy, change, ratio, most)
 
 
 def _reduction(net: Any, radius: Any, correlation: Any) -> tuple[Callable[[int], BulkOverlaps], float]:
@@ -103,12 +105,15 @@ def _changes(now: xr.Dataset, last: xr.Dataset) -> xr.DataArray:
     return changes.assign_attrs(said("largest change of loss and overlaps from the order before"))
 
 
-def _too_small(order: int, accuracy: float, change: float, ratio: float) -> ValueError:
+def _too_small(order: int, accuracy: float, change: float, ratio: float, most: float) -> ValueError:
+    mend = "Ask for less accuracy, allow longer words, or train a `Network` with this bulk."
     must, came = f"be larger for an accuracy of {accuracy:g}", f"at {order} the run still changes by {change:.1g}"
     if ratio < 1:
         # The change has to fall to the accuracy, and so has the error that is left after it.
         left = max(change, change * ratio / (1 - ratio))
-        must = must.replace("larger", f"about {order + int(np.ceil(np.log(accuracy / left) / np.log(ratio)))}")
+        needed = order + int(np.ceil(np.log(accuracy / left) / np.log(ratio)))
+        must = must.replace("larger", f"about {needed}")
         came += f", and {ratio:.2g} times as much from each order to the next"
-    mend = "Ask for less accuracy, allow longer words, or train a `Network` with this bulk."
+        if needed > most:
+            mend = f"`with_bulk` takes {most} at most: ask for less accuracy, or train a `Network` with this bulk."
     return argument_error("largest_order", must, came, mend)

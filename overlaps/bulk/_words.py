@@ -28,6 +28,10 @@ def words(state: Any, letters: int = 1) -> xr.DataArray:
     J^T, so that "JTm" is J J^T m. The coordinate `visible` (word, other_word) tells whether the output of a linear network
     depends on the overlap: on y . J^a x, for y in z and v, x in m and u and any a, and on nothing else.
 
+    Of a `Network` all values are exact. Of a `BulkOverlaps` they are exact before learning. Learning puts words into the
+    vectors themselves, so that products of J with them leave the space of the words. Then values have an error of order
+    g^(2 order + 2), with the exception of the visible ones at N -> infinity and correlation 0, which stay exact.
+
     Raises ValueError for other states, for more letters than the order of a `BulkOverlaps`, and for more than 2,000 words.
 
     >>> import overlaps as ov

@@ -120,7 +120,8 @@ def checked_bulk(bulk: Any, shape: tuple[int, ...], recipe: Any = None) -> tuple
     full = (*shape, shape[-1])
     if matrix.shape not in (full, full[-2:]):
         must = f"be a RandomBulk or have shape {full[-2:]}, a row and a column per neuron"
-        raise argument_error("bulk", must, f"its shape is {matrix.shape}")
+        mend = "A radius needs a key: RandomBulk(radius, key)." if matrix.ndim == 0 else ""
+        raise argument_error("bulk", must, f"its shape is {matrix.shape}", mend)
     xp = numpy_for(matrix)
     recipe = None if recipe is None else numpy_for(recipe).broadcast_to(recipe, (*shape[:-1], 4))
     return xp.broadcast_to(matrix, full), recipe

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, count, is_traced, numpy_for, parameter, real_array, said
-from overlaps.connectivity._bulk import checked_correlation
+from overlaps.connectivity._bulk import RandomBulk, checked_correlation
 from overlaps.connectivity._fock import fock_bulk
 from overlaps.connectivity._layout import Layout
 from overlaps.connectivity._network import Network
@@ -108,7 +108,9 @@ class BulkOverlaps(Network):
     def mean_field(self, *_: Any, **__: Any) -> Any:
         """Raises ValueError: with a bulk, neurons are not independent of each other, so that no nodes can stand for them."""
         came = "it has one. J couples each neuron to all others, so neurons do not learn as independent draws"
-        raise argument_error("state", "have no bulk to have a mean field", came, 'See docs/bulk_nonlinear.md, "Learning".')
+        raise argument_error(
+            "state", "have no bulk to have a mean field", came, 'See docs/bulk_nonlinear.md, "Learning does not close".'
+        )
 
     def neurons(self) -> None:
         return None
@@ -146,6 +148,11 @@ class BulkOverlaps(Network):
 def infinite(net: Any, radius: Any, order: int, correlation: float) -> BulkOverlaps:
     """The limit that `Overlaps.with_bulk` describes."""
     order, correlation = count("order", order, least=0), checked_correlation(correlation)
+    shape = None if isinstance(radius, RandomBulk) else np.shape(radius)
+    if shape is None or len(shape) > 1:
+        mend = "For a J of your own, use net.sample(n, key, bulk=J).krylov(order)."
+        came = "a RandomBulk came" if shape is None else f"an array of shape {shape} came"
+        raise argument_error("radius", "be a number, or one for each network", came, mend)
     radius = parameter("radius", radius, least=0.0)
     gram = net.factor if net.c is None else net.factor[..., :-1, :]
     xp, size = numpy_for(gram, radius), net.layout.size

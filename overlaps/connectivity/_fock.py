@@ -20,7 +20,9 @@ def fock_bulk(order: int, correlation: float = 0.0) -> Float[np.ndarray, "words 
     letters = "1" if abs(correlation) == 1 else "12"
     count = sum(len(letters) ** length for length in range(order + 1))
     if count > MOST_WORDS:
-        raise argument_error("order", f"make {MOST_WORDS} words or fewer", f"{order} came, which makes {count}")
+        most = MOST_WORDS.bit_length() - 1 if len(letters) == 2 else MOST_WORDS - 1
+        mend = "Train networks of many neurons instead."
+        raise argument_error("order", f"be at most {most}", f"{order} came, which makes {count} words", mend)
     words = [word for length in range(order + 1) for word in itertools.product(letters, repeat=length)]
     place = {word: index for index, word in enumerate(words)}
     J = np.zeros((len(words), len(words)))

@@ -227,7 +227,7 @@ class Overlaps(State):
           and -1.
         - `correlation`: that of J_ij with J_ji, from -1 to 1 (see `RandomBulk`).
 
-        Raises ValueError for values out of range, and for more than 511 words of one vector, as at orders above 8.
+        Raises ValueError for values out of range, and for an order above 8 (for the correlations 1 and -1: above 510).
         """
         return infinite(self, radius, order, correlation)
 

@@ -19,7 +19,6 @@ from overlaps.studies._verdict import verdict
 from overlaps.tasks import LabelNoise, Trials
 
 NEURONS_AT_ONCE = 8192  # networks are trained side by side up to this many neurons in all
-MEND = "For a Network without a bulk, pass network.overlaps() or Populations.fit(network, count, key)."
 REFERENCES = ("theory", "mean_field")
 CONFIDENCE = 0.95
 
@@ -130,12 +129,12 @@ def learn_mean_field(
 
     Returns the Dataset of `learn` with `mean_field_change(time)`, which is the change of the overlaps in the last refinement
     (root mean square over overlaps). Its attribute `nodes` is the number of nodes, and `mean_field_error` is the largest change
-    of any overlap in the last refinement. Warns if 20,000 nodes do not reach the tolerance. Raises ValueError as `learn` and
-    `Overlaps.mean_field` do.
+    of any overlap in the last refinement. Warns if 20,000 nodes do not reach the tolerance. Raises ValueError for another kind
+    of `net`, and as `learn` and `Overlaps.mean_field` do.
     """
     tolerance = number("tolerance", tolerance, above=0.0)
     if not isinstance(net, Overlaps | Populations):
-        raise argument_error("net", "be an Overlaps or Populations", f"{net!r} came", MEND)
+        raise argument_error("net", "be Overlaps or Populations", f"{net!r} came", _mend(net))
     ladder = net.refinements
     if nodes != "auto":
         nodes = count("nodes", nodes)
@@ -157,9 +156,15 @@ def learn_mean_field(
     return last.assign_attrs(nodes=last.sizes["neuron"], mean_field_error=change, tolerance=tolerance)
 
 
+def _mend(net: Any) -> str:
+    if getattr(net, "has_bulk", False):
+        return "Its bulk couples each neuron to all others, so no mean field of independent neurons exists: train the Network."
+    return "Pass network.overlaps() or Populations.fit(network, count, key)."
+
+
 def _checked(net: Any, task: Any, rule: Any, sizes: Any, exact: Any) -> tuple[list[int], bool]:
     if not isinstance(net, Overlaps | Populations) or net.batch:
-        raise argument_error("net", "be a single Overlaps or Populations", f"{net!r} came", MEND)
+        raise argument_error("net", "be a single Overlaps or Populations", f"{net!r} came", _mend(net))
     exact = flag("exact", exact)
     if not isinstance(sizes, Sequence | np.ndarray) or len(set(sizes)) < 2:
         raise argument_error("sizes", "hold at least two numbers of neurons", f"{sizes!r} came")

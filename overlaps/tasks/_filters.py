@@ -172,11 +172,12 @@ class LinearFilter(Task):
             poles = _poles(state, rnn)[unstable[0]] if state.batch else _poles(state, rnn)
             poles = np.array2string(poles[np.argsort(-poles.real)][:MOST_SHOWN], precision=3)
             found = f"networks {unstable.tolist()} of the batch are unstable, the first" if state.batch else "it is unstable,"
+            slower = "take a bulk of smaller radius, scale u or v down" if state.has_bulk else "scale u or v down"
             raise argument_error(
                 "state",
                 "be a stable network for a task of infinite horizon",
                 f"{found} with the poles {poles}",
-                "Activity does not decay there and the loss is infinite: scale u or v down, or give the task a finite horizon.",
+                f"Activity does not decay there and the loss is infinite: {slower}, or give the task a finite horizon.",
             )
 
     def _stable(self, state: State, rnn: RNN) -> Any:
