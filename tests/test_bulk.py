@@ -230,6 +230,17 @@ def test_visible_words_are_those_that_a_change_of_basis_leaves_and_no_others():
     np.testing.assert_array_equal(kept, table["visible"])
 
 
+@pytest.mark.parametrize("correlation", [1.0, -1.0])
+def test_a_symmetric_bulk_makes_words_of_its_transpose_visible(correlation):
+    for state in (NET.with_bulk(0.5, 1, correlation), NET.sample(N, 1, bulk=ov.RandomBulk(0.5, 2, correlation))):
+        table = ov.bulk.words(state)
+        assert bool(table["visible"].sel(word="z", other_word="Tm1"))
+        assert not bool(table["visible"].sel(word="z", other_word="Tv1"))
+        np.testing.assert_allclose(
+            table.sel(word="z", other_word="Tm1"), correlation * table.sel(word="z", other_word="Jm1"), rtol=0, atol=1e-14
+        )
+
+
 def test_words_of_a_limit_and_of_a_reduction():
     net = NET.with_bulk(0.5, order=2)
     table = ov.bulk.words(net, letters=2)

@@ -26,7 +26,8 @@ def words(state: Any, letters: int = 1) -> xr.DataArray:
 
     Returns a DataArray with the dims `word` and `other_word`. Their labels are such as "m", "Jm" and "JTm", where T stands for
     J^T, so that "JTm" is J J^T m. The coordinate `visible` (word, other_word) tells whether the output of a linear network
-    depends on the overlap: on y . J^a x, for y in z and v, x in m and u and any a, and on nothing else.
+    depends on the overlap: on y . J^a x, for y in z and v, x in m and u and any a, and on nothing else. (For a
+    symmetric or antisymmetric J these are the same numbers with J^T in place of J, up to a sign.)
 
     Of a `Network` all values are exact. Of a `BulkOverlaps` they are exact before learning. Learning puts words into the
     vectors themselves, so that products of J with them leave the space of the words. Then values have an error of order
@@ -58,9 +59,10 @@ def words(state: Any, letters: int = 1) -> xr.DataArray:
         blocks[product] = (J if product[0] == "J" else J.T) @ blocks[product[1:]]
     vectors = np.concatenate([blocks[product] for product in products], axis=1)
     drives = np.arange(layout.size) < layout.driving
-    # x . w^T w' y is y . J^a x if w consists of J^T alone and w' of J alone.
-    reading = np.concatenate([~drives & (set(product) <= {"T"}) for product in products])
-    driving = np.concatenate([drives & (set(product) <= {"J"}) for product in products])
+    # x . w^T w' y is y . J^a x if w consists of J^T alone and w' of J alone. A symmetric J is its own transpose.
+    alike = np.array_equal(J, J.T) or np.array_equal(J, -J.T)
+    reading = np.concatenate([~drives & (alike or set(product) <= {"T"}) for product in products])
+    driving = np.concatenate([drives & (alike or set(product) <= {"J"}) for product in products])
     labels = [product + label for product in products for label in layout.labels]
     visible = np.logical_or(np.outer(reading, driving), np.outer(driving, reading))
     return xr.DataArray(
