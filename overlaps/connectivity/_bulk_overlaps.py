@@ -12,6 +12,7 @@ from overlaps.connectivity._fock import fock_bulk
 from overlaps.connectivity._layout import Layout
 from overlaps.connectivity._network import Network
 from overlaps.connectivity._protocols import Results, Variable
+from overlaps.connectivity._readout_bias import without_row
 from overlaps.connectivity._subspace import same_space, subspace
 
 EDGE = 64  # points on the ellipse around the eigenvalues of an infinitely large J
@@ -26,7 +27,7 @@ class BulkOverlaps(Network):
     library refuses rules for single neurons (Adam) and nonlinear phi, because the small network would not be exact for them.
 
     `Overlaps.with_bulk` makes one for N -> infinity, and `Network.krylov` one for a given J. For a bulk of radius g the words
-    that are left out contribute at order g^(2 order + 2) to output, loss and overlaps. Their arguments:
+    that are left out contribute at order g^(2 order + 2) to output, loss and overlaps. The arguments are:
 
     - `m`, `u`, `v`, `z`, `b`, `h0`, `c`: as in `Network`, for k units. m^T m / k is the overlap of the large network.
     - `bulk`: the matrix J among the units, (k, k). A smaller one, (words, words), acts on the words, and each word stands for
@@ -35,6 +36,7 @@ class BulkOverlaps(Network):
     - `edge`: real and imaginary parts of eigenvalues of the whole J, (points, 2): those that decide whether activity decays.
     - `basis`: (N, k), with orthonormal columns: the directions in the space of N neurons for which the units stand. None at
       N -> infinity.
+    - `recipe`: None, as for every matrix that no `RandomBulk` drew.
 
     Raises ValueError when the shapes do not fit.
     """
@@ -154,13 +156,13 @@ def infinite(net: Any, radius: Any, order: int, correlation: float) -> BulkOverl
         came = "a RandomBulk came" if shape is None else f"an array of shape {shape} came"
         raise argument_error("radius", "be a number, or one for each network", came, mend)
     radius = parameter("radius", radius, least=0.0)
-    gram = net.factor if net.c is None else net.factor[..., :-1, :]
-    xp, size = numpy_for(gram, radius), net.layout.size
+    start, _ = without_row(net.factor, net.c)
+    xp, size = numpy_for(start, radius), net.layout.size
     words = fock_bulk(order, correlation)
     if radius.ndim and net.batch not in ((), radius.shape):
         raise argument_error("radius", f"be a number or {net.batch[0]} numbers, one per network", f"{radius.size} came")
     batch, units = net.batch or radius.shape, len(words) * size
-    vectors = xp.concatenate([gram, xp.zeros((*net.batch, units - size, size))], axis=-2) * np.sqrt(units)
+    vectors = xp.concatenate([start, xp.zeros((*net.batch, units - size, size))], axis=-2) * np.sqrt(units)
     vectors = xp.broadcast_to(vectors, (*batch, units, size))
     radius = xp.broadcast_to(radius, batch)[..., None, None]
     angles = 2 * np.pi / EDGE * np.arange(EDGE)
