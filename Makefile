@@ -39,6 +39,7 @@ benchmark: $(STAMP)
 	$(BIN)/python benchmarks/integration_errors.py
 	$(BIN)/python benchmarks/compilation.py
 	$(BIN)/python benchmarks/ensembles.py
+	$(BIN)/python benchmarks/bulk_cost.py
 
 clean:
 	rm -rf .venv docs/_build docs/gallery docs/reference/generated
