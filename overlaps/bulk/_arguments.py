@@ -1,6 +1,5 @@
 """Checks of the arguments that the functions of this room share."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from overlaps._support import argument_error, is_traced, number
@@ -26,13 +25,3 @@ def checked(net: Any, radius: Any, rnn: Any) -> float:
         mend = "With it, neurons feel their own past through J. This theory has no such term: simulate a Network(bulk=...)."
         raise argument_error("radius", "describe a bulk of independent entries", came, mend)
     return number("radius", radius.radius, least=0.0)
-
-
-def runs_of(task: Any, rule: Any) -> list[tuple[Any, Any]]:
-    """The task and the rule of each phase. Raises ValueError if a rule may stop early."""
-    runs = [(phase.task, phase.rule) for phase in task] if isinstance(task, Sequence) else [(task, rule)]
-    for _, each in runs:
-        if getattr(each, "stop_loss", None) is not None or getattr(each, "stop_gradient", None) is not None:
-            mend = "Runs that stop at different times cannot be compared over learning time."
-            raise argument_error("rule", "have no early stop", "it has one", mend)
-    return runs

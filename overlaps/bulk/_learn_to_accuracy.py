@@ -7,11 +7,10 @@ import numpy as np
 import xarray as xr
 
 from overlaps._support import argument_error, count, number, said
-from overlaps.bulk._arguments import runs_of
 from overlaps.bulk._untruncated import decay
 from overlaps.connectivity import BulkOverlaps, Network, Overlaps
 from overlaps.dynamics import RNN
-from overlaps.learning import learn
+from overlaps.learning import learn, runs_to_the_end
 
 COMPARED = ("loss", "sigma", "sigma_bulk")
 MOST_LETTERS = 8  # the largest order that `Overlaps.with_bulk` takes
@@ -51,7 +50,7 @@ def learn_to_accuracy(
     example for an infinite horizon under a bulk whose activity does not decay.
     """
     reduced, factor = _reduction(net, radius, correlation)
-    runs_of(task, rule)  # which refuses early stops
+    runs_to_the_end(task, rule, "Runs")
     accuracy = number("accuracy", accuracy, above=0.0)
     largest_order = count("largest_order", largest_order, least=2)
     least = factor**2 if factor < 1 else 0.0  # of the ratio, in case the measured one is low by chance

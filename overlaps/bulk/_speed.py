@@ -8,10 +8,9 @@ import xarray as xr
 from jaxtyping import Float
 
 from overlaps._support import argument_error, count, real_array, said
-from overlaps.bulk._arguments import runs_of
 from overlaps.connectivity import Overlaps
 from overlaps.dynamics import RNN
-from overlaps.learning import VERSION, Rule, describe, learn
+from overlaps.learning import VERSION, Rule, describe, learn, runs_to_the_end
 
 FRACTIONS = (0.5, 0.01)
 
@@ -55,7 +54,8 @@ def speed(
     """
     if not isinstance(net, Overlaps) or net.batch:
         raise argument_error("net", "be a single Overlaps", f"{net!r} came")
-    if any(getattr(one, "batch", ()) or np.ndim(getattr(each, "learning_rate", 0.0)) for one, each in runs_of(task, rule)):
+    phases = runs_to_the_end(task, rule, "Runs")
+    if any(getattr(one, "batch", ()) or np.ndim(getattr(each, "learning_rate", 0.0)) for one, each in phases):
         came = "a batch came"
         raise argument_error("rule", "have one learning rate, and so must the task be one", came, "Call it for each of them.")
     radii, order = np.atleast_1d(np.asarray(real_array("radius", radius), float)), count("order", order)

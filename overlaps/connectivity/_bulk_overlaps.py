@@ -13,7 +13,7 @@ from overlaps.connectivity._layout import Layout
 from overlaps.connectivity._network import Network
 from overlaps.connectivity._protocols import Results, Variable
 from overlaps.connectivity._readout_bias import without_row
-from overlaps.connectivity._subspace import same_space, subspace
+from overlaps.connectivity._subspace import checked_basis, same_space, stored_basis, subspace
 
 EDGE = 64  # points on the ellipse around the eigenvalues of an infinitely large J
 
@@ -73,9 +73,7 @@ class BulkOverlaps(Network):
         if edge.ndim < 2 or edge.shape[-1] != 2:
             raise argument_error("edge", "have shape (points, 2)", f"its shape is {edge.shape}")
         self.edge = numpy_for(edge).broadcast_to(edge, (*self.batch, *edge.shape[-2:]))
-        self.basis = None if basis is None else real_array("basis", basis)
-        if self.basis is not None and self.basis.shape[:-2] + self.basis.shape[-1:] != self.m.shape[:-1]:
-            raise argument_error("basis", f"have {self.n} columns, one per unit", f"its shape is {self.basis.shape}")
+        self.basis = checked_basis(basis, self.m.shape[:-1])
 
     @property
     def dense_bulk(self) -> Float[AnyArray, "*batch k k"]:
@@ -135,10 +133,7 @@ class BulkOverlaps(Network):
         if name == "initial":
             variables["bulk"] = (("row", "column"), np.asarray(self.bulk), said("bulk J among the words"))
             variables["edge"] = (("point", "part"), np.asarray(self.edge), said("eigenvalues of the bulk, real and imaginary"))
-            if self.basis is not None:
-                meaning = said("direction among the neurons of the original network")
-                variables["basis"] = (("original", "neuron"), np.asarray(self.basis), meaning)
-        return variables
+        return variables | stored_basis(name, self.basis)
 
     @classmethod
     def read(cls, name: str, results: Results) -> "BulkOverlaps":

@@ -24,7 +24,7 @@ from overlaps.connectivity._projection import Projection, Transfer, through_unit
 from overlaps.connectivity._protocols import Model, Results, Variable
 from overlaps.connectivity._readout_bias import scales_with_row, tracked_bias, with_bias, with_row, without_row
 from overlaps.connectivity._spectrum import by_modulus, spectra, spectral_variables
-from overlaps.connectivity._subspace import grown, same_space, subspace
+from overlaps.connectivity._subspace import checked_basis, grown, same_space, stored_basis, subspace
 from overlaps.connectivity._units import Units, columns
 
 
@@ -103,13 +103,12 @@ class DenseNetwork(Units):
 
     @property
     def layout(self) -> DenseLayout:
-        return DenseLayout(self.m.shape[-1], self.n, self.z.shape[-1], self.b is not None, self.h0 is not None)
+        return self.unit_layout
 
     @property
     def drivers(self) -> Float[AnyArray, "*batch N driving"]:
         """[m b h0, 1], because a general W has one latent variable for each unit."""
-        xp = numpy_for(self)
-        return xp.concatenate([self.external, xp.broadcast_to(xp.eye(self.n), self.W.shape)], axis=-1)
+        return self.unit_drivers
 
     @property
     def readers(self) -> Float[AnyArray, "*batch N read"]:
@@ -284,9 +283,7 @@ class ReducedNetwork(DenseNetwork):
 
     def __init__(self, W: Any, m: Any, z: Any, basis: Any = None, b: Any = None, h0: Any = None, c: Any = None):
         super().__init__(W, m, z, b, h0, c)
-        self.basis = None if basis is None else real_array("basis", basis)
-        if self.basis is not None and self.basis.shape[:-2] + self.basis.shape[-1:] != self.W.shape[:-1]:
-            raise argument_error("basis", f"have {self.n} columns, one per unit", f"its shape is {self.basis.shape}")
+        self.basis = checked_basis(basis, self.W.shape[:-1])
 
     def check_transfer(self, phi: Any) -> None:
         if phi != "linear":
@@ -294,11 +291,7 @@ class ReducedNetwork(DenseNetwork):
             raise argument_error("state", f"be a whole network for phi {phi!r}", reason, "Train the DenseNetwork itself.")
 
     def stored(self, name: str) -> dict[str, Variable]:
-        variables = super().stored(name)
-        if name == "initial" and self.basis is not None:
-            meaning = said("direction among the neurons of the original network")
-            variables["basis"] = (("original", "neuron"), np.asarray(self.basis), meaning)
-        return variables
+        return super().stored(name) | stored_basis(name, self.basis)
 
     @classmethod
     def read(cls, name: str, results: Results) -> "ReducedNetwork":

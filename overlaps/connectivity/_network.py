@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._support import AnyArray, argument_error, numpy_for
+from overlaps._support import AnyArray, numpy_for
 from overlaps.connectivity._bulk import (
     bulk_variables,
     checked_bulk,
@@ -18,7 +18,7 @@ from overlaps.connectivity._bulk import (
     word_overlaps,
 )
 from overlaps.connectivity._charges import signs, without_spectrum
-from overlaps.connectivity._layout import DenseLayout, Layout
+from overlaps.connectivity._layout import Layout
 from overlaps.connectivity._neurons import Neurons
 from overlaps.connectivity._projection import Projection, Transfer
 from overlaps.connectivity._protocols import Model, Results, Variable
@@ -102,16 +102,11 @@ class Network(Neurons):
     @property
     def latent_layout(self) -> Any:
         """With a bulk, activity does not stay in the space of m and u: there is one latent for each unit."""
-        if self.bulk is None:
-            return self.layout
-        return DenseLayout(self.m.shape[-1], self.n, self.z.shape[-1], self.b is not None, self.h0 is not None)
+        return self.layout if self.bulk is None else self.unit_layout
 
     @property
     def drivers(self) -> Float[AnyArray, "*batch N driving"]:
-        if self.bulk is None:
-            return super().drivers
-        xp = numpy_for(self)
-        return xp.concatenate([self.external, xp.broadcast_to(xp.eye(self.n), (*self.batch, self.n, self.n))], axis=-1)
+        return super().drivers if self.bulk is None else self.unit_drivers
 
     def projection(self, transfer: Transfer) -> Projection:
         return super().projection(transfer) if self.bulk is None else through_bulk(self, transfer)
@@ -144,9 +139,8 @@ class Network(Neurons):
         return super().eigenvalues() if self.bulk is None else by_modulus(np.linalg.eigvals(np.asarray(self.W, float)))
 
     def overlaps(self) -> "Overlaps":
-        if self.bulk is not None:
-            mend = "Use `krylov(order)`, or `gram` for the overlap matrix of the vectors alone."
-            raise argument_error("state", "have no bulk to be described by its overlaps", "it has one", mend)
+        mend = "Use `krylov(order)`, or `gram` for the overlap matrix of the vectors alone."
+        require_no_bulk(self, "to be described by its overlaps", mend)
         return super().overlaps()
 
     def _selected(self, rnn: Model, visible: bool) -> dict[str, Any]:

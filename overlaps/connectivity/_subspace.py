@@ -1,11 +1,13 @@
 """The subspace in which a network learns whose whole matrix W learns (docs/integration.md, "The invariant subspace")."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from overlaps._support import argument_error
+from overlaps._support import argument_error, real_array, said
+from overlaps.connectivity._protocols import Variable
 
 DEPENDENT = 1e-10  # a direction counts as a combination of others if less than this, relatively, is left of it
 OUTSIDE = 1e-4  # two bases span the same space if the part of one outside of the other is shorter; enough for float32
@@ -59,3 +61,20 @@ def grown(words: Callable[[int], np.ndarray], columns: int) -> np.ndarray:
 def same_space(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether two bases with orthonormal columns span the same space."""
     return one.shape == other.shape and bool(np.linalg.norm(other - one @ (one.T @ other)) <= OUTSIDE)
+
+
+def checked_basis(basis: Any, units: tuple[int, ...]) -> Any:
+    """The basis (batch, N, k) of a network whose units have the shape (batch, k), or None. Raises ValueError for others."""
+    if basis is None:
+        return None
+    basis = real_array("basis", basis)
+    if basis.shape[:-2] + basis.shape[-1:] != units:
+        raise argument_error("basis", f"have {units[-1]} columns, one per unit", f"its shape is {basis.shape}")
+    return basis
+
+
+def stored_basis(name: str, basis: Any) -> dict[str, Variable]:
+    """The variable of a Dataset that holds the basis of a small network, if there is one. Learning does not change it."""
+    if basis is None or name != "initial":
+        return {}
+    return {"basis": (("original", "neuron"), np.asarray(basis), said("direction among the neurons of the original network"))}

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from overlaps._support import AnyArray, argument_error, numpy_for, real_array, said
+from overlaps.connectivity._layout import DenseLayout
 from overlaps.connectivity._protocols import Variable
 from overlaps.connectivity._readout_bias import ONLY_IF_SET, checked_bias, stored_bias
 from overlaps.connectivity._state import State
@@ -41,6 +42,17 @@ class Units(State):
         """[m b h0], the vectors along which something else than the recurrence drives the units."""
         constant = [vector[..., None] for vector in (self.b, self.h0) if vector is not None]
         return numpy_for(self).concatenate([self.m, *constant], axis=-1) if constant else self.m
+
+    @property
+    def unit_layout(self) -> DenseLayout:
+        """The layout of a network in which each unit has a latent of its own, as W is not of low rank."""
+        return DenseLayout(self.m.shape[-1], self.n, self.z.shape[-1], self.b is not None, self.h0 is not None)
+
+    @property
+    def unit_drivers(self) -> Float[AnyArray, "*batch N driving"]:
+        """[m b h0, 1], the weights with which the latents of `unit_layout` drive the units."""
+        xp = numpy_for(self)
+        return xp.concatenate([self.external, xp.broadcast_to(xp.eye(self.n), (*self.batch, self.n, self.n))], axis=-1)
 
     def _parts(self, external: Any) -> dict[str, Any]:
         """The columns of `external` as fields."""

@@ -35,6 +35,7 @@ from overlaps.learning._observables import lags_of as lags_of
 from overlaps.learning._phase import (
     Phase as Phase,
     Rule as Rule,
+    runs_to_the_end as runs_to_the_end,
 )
 from overlaps.learning._rules import (
     GradientDescent as GradientDescent,

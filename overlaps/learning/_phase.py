@@ -74,6 +74,16 @@ def phases_of(task: Any, rule: Any) -> list[Phase]:
     return [Phase.unnamed(task, rule)]
 
 
+def runs_to_the_end(task: Any, rule: Any, what: str) -> list[tuple[Any, Any]]:
+    """The task and the rule of each phase. Raises ValueError if a rule may stop early. `what`: what is compared then."""
+    runs = [(phase.task, phase.rule) for phase in task] if isinstance(task, Sequence) else [(task, rule)]
+    for _, each in runs:
+        if getattr(each, "stop_loss", None) is not None or getattr(each, "stop_gradient", None) is not None:
+            mend = f"{what} that stop at different times cannot be compared over learning time."
+            raise argument_error("rule", "have no early stop", "it has one", mend)
+    return runs
+
+
 def keys_of(key: Any, phases: Sequence[Phase]) -> list[Any]:
     """A key for each phase; a run on one task keeps its key."""
     if key is None or not phases[0].name:

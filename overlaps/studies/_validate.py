@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from overlaps._support import argument_error, count, flag, number, random_key, said, warn
 from overlaps.connectivity import Overlaps, Populations
 from overlaps.dynamics import RNN
-from overlaps.learning import VERSION, DivergenceError, describe, learn
+from overlaps.learning import VERSION, DivergenceError, describe, learn, runs_to_the_end
 from overlaps.studies._verdict import verdict
 from overlaps.tasks import LabelNoise, Trials
 
@@ -169,11 +169,7 @@ def _checked(net: Any, task: Any, rule: Any, sizes: Any, exact: Any) -> tuple[li
     if not isinstance(sizes, Sequence | np.ndarray) or len(set(sizes)) < 2:
         raise argument_error("sizes", "hold at least two numbers of neurons", f"{sizes!r} came")
     least = net.layout.size if exact and isinstance(net, Overlaps) else 2
-    phases = [(phase.task, phase.rule) for phase in task] if isinstance(task, Sequence) else [(task, rule)]
-    for one, each in phases:
-        if getattr(each, "stop_loss", None) is not None or getattr(each, "stop_gradient", None) is not None:
-            mend = "Networks that stop at different times cannot be compared over learning time."
-            raise argument_error("rule", "have no early stop", "it has one", mend)
+    for one, each in runs_to_the_end(task, rule, "Networks"):
         if np.ndim(getattr(each, "learning_rate", 0.0)) or getattr(one, "batch", ()):
             raise argument_error(
                 "rule", "be one of a single network, and so must the task", "a batch came", "Validate them one by one."
